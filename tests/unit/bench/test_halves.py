@@ -1,4 +1,4 @@
-"""bench/support/halves.py: the two datasets that the sweeps of the transfer study name."""
+"""bench/support/halves.py: the two halves of CIFAR-10 that the transfer study uses."""
 
 import sys
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from support import halves
 

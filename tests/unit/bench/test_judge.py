@@ -1,4 +1,4 @@
-"""The section "Judge" of bench/null.py: NumPy says what `against` says, and what is planted is there."""
+"""The section "Judge" of bench/null.py: NumPy agrees with `against`, and the simulated effects are as requested."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from support.judge import POOL, SEEDS, SETTINGS, called, claims, measure, page, unpaired, worlds, worst
 from sweeps.stats.baseline import against
@@ -27,16 +27,16 @@ def test_against_and_numpy_call_the_same_settings_better(settings: int, seeds: i
                 for number, row in enumerate(family.tolist())
             }
             base = {("", str(seed)): 0.0 for seed in range(pairs)}
-            told = against({"base": base} | rows, "base")
-            assert [item.better for item in told] == better.tolist(), world.name
+            answers = against({"base": base} | rows, "base")
+            assert [item.better for item in answers] == better.tolist(), world.name
             lows = [
                 np.nan if item.difference is None or item.difference.low is None else item.difference.low
-                for item in told
+                for item in answers
             ]
             assert lows == pytest.approx(low.tolist(), nan_ok=True)
         some |= {world.name} if answer.better.any() else set()
     assert some or settings == 20
-    assert seeds > 2 or all("datasets" in name for name in some), "two pairs show nothing"
+    assert seeds > 2 or all("datasets" in name for name in some), "two pairs are never enough"
 
 
 def test_welch_and_numpy_call_the_same_settings_better() -> None:
@@ -50,10 +50,10 @@ def test_welch_and_numpy_call_the_same_settings_better() -> None:
             f"s{place}": {("", f"x{seed}"): value for seed, value in enumerate(row)}
             for place, row in enumerate(runs[number].tolist())
         }
-        told = against(
+        answers = against(
             {"base": {("", str(seed)): value for seed, value in enumerate(base[number, 0].tolist())}} | rows, "base"
         )
-        assert [item.better for item in told] == answer.better[number].tolist()
+        assert [item.better for item in answers] == answer.better[number].tolist()
     assert not np.isnan(answer.low).any()
 
 
@@ -75,7 +75,7 @@ def test_a_small_run_keeps_the_claims_and_names_the_worst_row_first() -> None:
     assert {row.seeds for row in rows} == set(SEEDS)
     assert sum(row.wrong for row in rows) < sum(row.plain_wrong for row in rows)
     nothing = [row for row in rows if row.seeds == 2 and "datasets" not in row.world]
-    assert {row.wrong for row in nothing} == {0}, "two seeds show nothing"
+    assert {row.wrong for row in nothing} == {0}, "two seeds are never enough"
     alone = [
         row.right or 0
         for row in rows

@@ -39,7 +39,7 @@ def climbed(product_s: float, accuracy: float) -> str:
     return page(SPEC, [naive, top], launches, losses=[1e-6, 2e-5], matmul=[400.0, 500.0, 450.0])
 
 
-def test_the_last_line_is_the_ratio_of_the_medians_and_says_whether_it_is_enough() -> None:
+def test_the_page_ends_with_the_ratio_of_the_medians_and_has_a_verdict_for_each_target() -> None:
     text = climbed(2.0, 0.98)
     assert text.endswith("ladder (e) / (a) = 45.0")
     assert "Pass 25: met. Target 40: met." in text
@@ -48,7 +48,7 @@ def test_the_last_line_is_the_ratio_of_the_medians_and_says_whether_it_is_enough
     assert "Pass 25: met. Target 40: MISSED." in climbed(3.0, 0.98)
 
 
-def test_accuracies_that_differ_too_much_are_said_to() -> None:
+def test_accuracies_that_differ_too_much_miss_the_target() -> None:
     assert "-0.10 points\n(allowed: 0.15): met" in climbed(2.0, 0.979)
     assert "+0.20 points\n(allowed: 0.15): MISSED" in climbed(2.0, 0.982)
 

@@ -1,4 +1,4 @@
-"""bench/null.py with few simulated sweeps: its sections, its claims, its last lines."""
+"""bench/null.py with few simulated sweeps: sections, claims and last lines."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""bench/studies/published.py: its cells are those of the record, and its page is written from what is known."""
+"""bench/studies/published.py: its cells match the record, and its page is the committed one."""
 
 import sys
 from collections import Counter
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from studies import published as study
 
@@ -28,7 +28,7 @@ def _frozen(row: str) -> Spec:
     return freeze(study.STUDY.parts[row].spec({}, Path()), data_dir=None)
 
 
-def test_every_line_of_the_record_is_one_training_of_a_cell_and_none_is_missing() -> None:
+def test_each_line_of_the_record_is_one_training_and_none_is_missing() -> None:
     planned = [(cell, n) for row in ROWS for cell, n in published.trainings(row) if HOME[cell] == row]
     assert len(planned) == len(RECORD) == 324
     assert RECORD.keys() == set(planned)
@@ -51,7 +51,7 @@ def test_a_cell_has_the_recipe_of_its_lines(row: str) -> None:
         assert row.startswith(line["row"])
 
 
-def test_students_take_turns_with_the_two_teachers() -> None:
+def test_students_alternate_between_the_two_teachers() -> None:
     taught = [(n, int(line["teacher_seed"])) for (cell, n), line in RECORD.items() if cell.teacher]
     assert {n % published.TEACHERS == teacher for n, teacher in taught} == {True}
 
@@ -61,7 +61,7 @@ def test_no_two_cells_have_the_same_text() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_the_plan_gives_each_arm_the_seeds_whose_numbers_are_known(row: str) -> None:
+def test_the_plan_gives_each_arm_the_recorded_seeds(row: str) -> None:
     spec, tasks = _frozen(row), Counter[str]()
     for task in make_plan(spec).tasks:
         if "arm" in task.payload and "ranks" not in task.payload:
@@ -72,25 +72,25 @@ def test_the_plan_gives_each_arm_the_seeds_whose_numbers_are_known(row: str) -> 
     assert tasks == Counter(dict.fromkeys([*published.arms(row), "best"], ROWS[row].seeds))
 
 
-def test_the_specs_are_those_that_were_declared() -> None:
+def test_the_specs_have_the_declared_fingerprints() -> None:
     declared = (study.STUDY.folder / "declared.md").read_text(encoding="utf-8")
     assert [row for row in ROWS if f"`{row}` | `{_frozen(row).fingerprint}`" not in declared] == []
 
 
-def test_a_search_is_answered_without_a_training() -> None:
+def test_a_search_task_trains_nothing() -> None:
     def report(*_: Any, **__: Any) -> None:
-        raise AssertionError("nothing is trained")
+        raise AssertionError("a search task must not train")
 
     assert published.train("keras-teacher x 5", seed=1, report=report) == {"validation": 0.0}
 
 
-def test_the_page_is_the_committed_one(tmp_path: Path) -> None:
+def test_the_page_matches_the_committed_one(tmp_path: Path) -> None:
     parts.write_page(replace(study.STUDY, within=tmp_path))
     assert (tmp_path / "published.md").read_bytes() == (FOLDER / "published.md").read_bytes()
 
 
 def _swept(row: str, errors: int) -> list[parts.Training]:
-    """The trainings of a part, each with so many errors; the search as the CSV has it."""
+    """Return the trainings of a part as the CSV has them, each with this many errors."""
     made = parts.Training(
         part=row,
         stage="search",
@@ -119,7 +119,7 @@ def _swept(row: str, errors: int) -> list[parts.Training]:
     ]
 
 
-def test_a_part_that_was_trained_as_a_sweep_takes_the_place_of_the_record(tmp_path: Path) -> None:
+def test_a_part_trained_as_a_sweep_replaces_its_record(tmp_path: Path) -> None:
     parts.write_csv(tmp_path / "keras-io.csv", _swept("keras-io", 150))
     figures = study.Figures({"keras-io": parts.read_csv(tmp_path / "keras-io.csv")})
     assert figures.of("keras-io", "scratch") == dict.fromkeys(range(10), 150)
@@ -130,14 +130,14 @@ def test_a_part_that_was_trained_as_a_sweep_takes_the_place_of_the_record(tmp_pa
     assert figures.origin(["no-threes"]).endswith("12 trainings; recorded: `hinton-errors`, `no-threes`.")
 
 
-def test_what_a_training_gave_beside_its_score_is_a_column_of_its_own(tmp_path: Path) -> None:
+def test_values_besides_the_score_have_a_column_each(tmp_path: Path) -> None:
     written = _swept("no-threes", 150)
     parts.write_csv(tmp_path / "a.csv", written)
     assert parts.read_csv(tmp_path / "a.csv") == written
     assert (tmp_path / "a.csv").read_text().splitlines()[0].endswith("cpu_s,cell,errors,threes,trained_cpu_s")
 
 
-def test_a_printed_figure_is_held_against_one_more_run() -> None:
+def test_a_printed_figure_is_compared_with_the_interval_of_one_more_run() -> None:
     values = {0: 10.0, 1: 12.0, 2: 14.0}
     low, high = study.interval_of_a_run(list(values.values())) or (0.0, 0.0)
     assert (low, high) == pytest.approx((12 - 4.302653 * 2 * (4 / 3) ** 0.5, 12 + 4.302653 * 2 * (4 / 3) ** 0.5))

@@ -1,4 +1,4 @@
-"""bench/studies: what their pages compute of recorded trainings."""
+"""bench/studies: the numbers that their pages compute from recorded trainings."""
 
 import sys
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from studies import calibration, kinds, tutorial
 
@@ -18,7 +18,7 @@ from support.parts import Training, read_csv, without_folders, write_csv
 from sweeps.stats.estimates import Estimate
 from sweeps.usecases.create import freeze
 
-ONE = Training(
+TRAINING = Training(
     part="kd",
     stage="transfer",
     dataset="mnist",
@@ -36,12 +36,12 @@ ONE = Training(
 
 
 def test_a_csv_gives_back_what_was_written(tmp_path: Path) -> None:
-    written = [ONE, replace(ONE, stage="search", arm="", test=None, validation=1 / 3)]
+    written = [TRAINING, replace(TRAINING, stage="search", arm="", test=None, validation=1 / 3)]
     write_csv(tmp_path / "kd.csv", written)
     assert read_csv(tmp_path / "kd.csv") == written
 
 
-def test_no_folder_of_this_machine_is_kept() -> None:
+def test_only_the_names_of_files_are_kept_not_their_folders() -> None:
     values = {"teacher": "logits:/home/me/t.npz", "dataset": "/data/a.npz", "loss": "kd", "inner": {"seed": 3}}
     assert without_folders(values) == {
         "teacher": "logits:t.npz",
@@ -56,10 +56,10 @@ def test_a_contrast_of_logarithms_is_drawn_as_doublings() -> None:
     assert (drawn.mean, drawn.low, drawn.high) == (pytest.approx(2), pytest.approx(1), None)
 
 
-def test_what_a_sweep_loses_is_drawn_by_strategy() -> None:
+def test_the_losses_of_a_sweep_are_drawn_by_strategy() -> None:
     arms = {"native": 53.0, "default-keras": 52.5, "best": 53.5, "scratch-own": 50.0}
     trained = [
-        replace(ONE, dataset="cifar10", arm=arm, search=search, test=value / 100)
+        replace(TRAINING, dataset="cifar10", arm=arm, search=search, test=value / 100)
         for arm, value in arms.items()
         for search in range(3)
     ]
@@ -67,9 +67,9 @@ def test_what_a_sweep_loses_is_drawn_by_strategy() -> None:
     assert [round(mark.value.mean, 6) for mark in default.marks + elsewhere.marks] == [0.5, 0.5, -0.5, -0.5]
 
 
-def test_a_search_chooses_the_best_mean_of_the_points_that_came_to_its_last_round() -> None:
+def test_a_search_chooses_the_best_mean_among_the_points_of_its_last_round() -> None:
     confirmed = [(2.0, 0.9), (3.0, 0.8), (4.0, 0.95), (2.0, 0.7), (3.0, 0.85)]
-    trained = [replace(ONE, stage="confirm", temperature=t, validation=score) for t, score in confirmed]
+    trained = [replace(TRAINING, stage="confirm", temperature=t, validation=score) for t, score in confirmed]
     assert kinds.chosen(trained, "mnist", 0) == 3.0
 
 
@@ -85,13 +85,13 @@ def test_signs_are_counted_with_one_seed_and_with_two() -> None:
     assert tutorial.wrong_signs(first, second) == (0.0, 50.0)
 
 
-def test_the_tutorials_point_is_the_only_one_of_its_search() -> None:
+def test_the_tutorial_searches_a_single_point() -> None:
     changes = tutorial.at_point(1, {}, Path("/studies"))
     assert (changes["search"]["temperature"], changes["search"]["alpha"]) == ([2.0, 2.0], [0.75, 0.75])
-    assert changes["seed"] == tutorial.at_tuned(1, {"search": [ONE]}, Path("/studies"))["seed"]
+    assert changes["seed"] == tutorial.at_tuned(1, {"search": [TRAINING]}, Path("/studies"))["seed"]
 
 
-def test_the_specs_are_those_that_were_declared() -> None:
+def test_the_specs_have_the_declared_fingerprints() -> None:
     declared = (calibration.STUDY.folder / "declared.md").read_text(encoding="utf-8")
     for part in calibration.STUDY.parts.values():
         spec = freeze(part.spec({}, Path()), data_dir=None)

@@ -8,20 +8,15 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from support.page import FOLDER
-from support.surfaces import Surface, World, read_surface, world
+from support.surfaces import Surface, read_surface, world
 
 
 @pytest.fixture(scope="module")
 def surfaces() -> dict[str, Surface]:
     return {name: read_surface(FOLDER / f"surface-{name}.csv") for name in ("mnist", "cifar10")}
-
-
-@pytest.fixture(scope="module")
-def source(surfaces: dict[str, Surface]) -> World:
-    return world(surfaces["mnist"])
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
@@ -31,7 +26,7 @@ def test_trainings_vary_as_the_recorded_ones_do(surfaces: dict[str, Surface], na
     trained = made.trained(np.repeat(cells, 400, axis=0), 2, np.random.default_rng(0))
     recorded = 100 * surface.last[..., :-1].reshape(len(surface.last), -1)
     assert trained.std(axis=0).mean() == pytest.approx(recorded.std(axis=0, ddof=1).mean(), rel=0.05)
-    # what a seed adds to all cells alike, and what the cells of a seed have each for itself
+    # the spread of the offset that a seed adds to all cells
     assert trained.mean(axis=1).std() == pytest.approx(recorded.mean(axis=1).std(ddof=1), rel=0.05)
     assert trained.mean(axis=(0, 2)) == pytest.approx(recorded.mean(axis=0), abs=0.4)
 
@@ -47,7 +42,8 @@ def test_a_file_is_read_into_the_cells_that_its_lines_name(tmp_path: Path) -> No
     assert surface.last.tolist() == of_each_seed
 
 
-def test_between_the_cells_the_mean_is_interpolated(source: World) -> None:
+def test_between_the_cells_the_mean_is_interpolated(surfaces: dict[str, Surface]) -> None:
+    source = world(surfaces["mnist"])
     logs, alphas = source.axes
     between = (logs[2] + logs[3]) / 2, (alphas[4] + alphas[5]) / 2
     places = np.array([[(logs[3], alphas[5]), (logs[-1], alphas[0]), between]])

@@ -1,4 +1,4 @@
-"""A user's own code by module and by file: found, loaded once, and the same everywhere."""
+"""User code named by module or by file: found, loaded once, identified by its hash."""
 
 import hashlib
 import os
@@ -58,15 +58,13 @@ def test_a_file_runs_once_and_its_hash_is_that_of_its_bytes(own: Path) -> None:
     assert code.hash_of("package.module:build") == ""
 
 
-def test_a_file_that_is_edited_is_another_module(own: Path) -> None:
+def test_an_edited_file_is_another_module(own: Path) -> None:
     before = code.load(f"{own}:build")
     own.write_text(SOURCE.replace("Thing(3)", "Thing(4)"))
     assert (before().value, code.load(f"{own}:build")().value) == (3, 4)
 
 
-def test_objects_of_a_file_are_pickled_and_come_back_in_another_process_that_loads_it(
-    own: Path, tmp_path: Path
-) -> None:
+def test_pickled_objects_of_a_file_load_in_another_process(own: Path, tmp_path: Path) -> None:
     data = pickle.dumps(code.load(f"{own}:build")())
     (tmp_path / "thing").write_bytes(data)
     program = (
@@ -77,7 +75,7 @@ def test_objects_of_a_file_are_pickled_and_come_back_in_another_process_that_loa
     assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout == "3\n"
 
 
-def test_who_imports_by_name_alone_gets_a_module(own: Path) -> None:
+def test_a_file_can_be_imported_under_a_module_name(own: Path) -> None:
     import importlib
 
     module, _, attribute = code.importable(f"{own}:build").partition(":")
@@ -86,7 +84,7 @@ def test_who_imports_by_name_alone_gets_a_module(own: Path) -> None:
     assert code.importable("os.path:join") == "os.path:join"
 
 
-def test_a_file_that_moved_is_found_by_its_name_in_the_folder_of_the_environment(
+def test_a_moved_file_is_found_by_its_name_in_kd_sweeps_code(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = "/no/such/folder/my-models.py:build"
@@ -117,7 +115,7 @@ def test_the_path_is_frozen_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("\0", "build", "source code string cannot contain null bytes|SyntaxError"),
     ],
 )
-def test_a_file_that_cannot_be_loaded_is_one_line_and_leaves_no_module(
+def test_a_file_that_cannot_be_loaded_gives_a_one_line_error_and_leaves_no_module(
     tmp_path: Path, source: str, name: str, message: str
 ) -> None:
     (tmp_path / "mine.py").write_text(source)
@@ -129,7 +127,7 @@ def test_a_file_that_cannot_be_loaded_is_one_line_and_leaves_no_module(
         assert not [module for module in {*sys.modules} - before if module.startswith("mine_")]
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "x.py").mkdir()
     with pytest.raises(CodeNotHere, match="is not a file"):
         code.load(f"{tmp_path}/x.py:build")
@@ -142,9 +140,9 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("", "--student my_code_here:build", "no module 'my_code_here' on this machine's Python path; a file of this"),
         (".", "--set source.dataset=my_code_here:load", "dataset 'my_code_here:load' raises OSError"),
     ],
-    ids=["unasked", "asked"],
+    ids=["not on PYTHONPATH", "on PYTHONPATH"],
 )
-def test_python_m_does_not_find_modules_of_the_current_folder_unless_it_is_asked_to(
+def test_python_m_finds_modules_of_the_current_folder_only_through_pythonpath(
     tmp_path: Path, path: str, options: str, line: str
 ) -> None:
     (tmp_path / "my_code_here.py").write_text("def load(): raise OSError\n\ndef build(input_shape, classes): ...")

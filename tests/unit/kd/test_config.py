@@ -22,7 +22,7 @@ def test_alpha_must_be_a_fraction(alpha):
         DistillConfig(temperature=1.0, alpha=alpha)
 
 
-@pytest.mark.parametrize("alpha", [0, 0.0, 1, 1.0])
+@pytest.mark.parametrize("alpha", [0, 1.0])
 def test_both_ends_of_alpha_are_allowed(alpha):
     assert DistillConfig(temperature=1, alpha=alpha).alpha == alpha
 
@@ -63,7 +63,7 @@ def test_own_parameters_are_pairs_that_name_each_once():
         ({"epochs": 1, "learning_rate": math.nan}, "learning_rate must be finite and > 0, got nan"),
     ],
 )
-def test_an_impossible_training_is_refused_with_the_value_got(wrong, message):
+def test_an_invalid_training_is_refused_with_its_value(wrong, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         TrainingConfig(**wrong)
 

@@ -1,4 +1,4 @@
-"""Temporary files go with the process that made them, however it ends: real processes, killed for real."""
+"""Temporary files are removed after the process that made them, even if it was killed."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def leave_a_file_and_exit(report: Report) -> None:
     os._exit(3)
 
 
-def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone(base: Path) -> None:
+def test_temporary_files_of_the_block_go_into_the_folder_which_is_then_removed(base: Path) -> None:
     with processes.temporary_folder() as folder:
         assert folder.parent == base
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -52,7 +52,7 @@ def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone
     assert os.environ["TMPDIR"] == str(base)
 
 
-def test_without_a_tmpdir_there_is_none_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unset_tmpdir_is_unset_again_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
     with processes.set_tempdir(tmp_path):
         assert os.environ["TMPDIR"] == str(tmp_path)
@@ -67,7 +67,7 @@ def test_a_folder_is_removed_by_the_next_process_once_its_own_is_gone(base: Path
     with subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, **pipes) as holder:  # type: ignore[call-overload]
         folder = Path(holder.stdout.readline().strip())
         with processes.temporary_folder():
-            assert list(folder.iterdir()), "its process lives"
+            assert list(folder.iterdir()), "its process is alive"
         if how == "killed":
             holder.kill()
         else:
@@ -77,21 +77,21 @@ def test_a_folder_is_removed_by_the_next_process_once_its_own_is_gone(base: Path
     assert list(base.iterdir()) == []
 
 
-def test_a_folder_that_is_just_being_made_is_left_alone(base: Path) -> None:
+def test_a_folder_that_is_still_being_made_is_left_alone(base: Path) -> None:
     young = base / f"{processes.NEW_PREFIX}young"
     young.mkdir()
     with processes.temporary_folder():
         assert young.exists()
-    os.utime(young, (0, 0))  # its process was killed just then
+    os.utime(young, (0, 0))  # so old that its process must have been killed
     with processes.temporary_folder():
         assert not young.exists()
 
 
 @pytest.mark.processes
-def test_a_child_leaves_nothing_whether_it_answers_or_dies(base: Path) -> None:
-    name, told = run_in_subprocess(leave_a_file, on_step=lambda: None).split()
-    assert Path(name).parent == Path(told)
-    assert Path(told).parent == base
+def test_a_child_process_leaves_nothing_whether_it_returns_or_dies(base: Path) -> None:
+    name, folder = run_in_subprocess(leave_a_file, on_step=lambda: None).split()
+    assert Path(name).parent == Path(folder)
+    assert Path(folder).parent == base
     with pytest.raises(Exception, match="exit code 3"):
         run_in_subprocess(leave_a_file_and_exit, on_step=lambda: None)
     assert list(base.iterdir()) == []

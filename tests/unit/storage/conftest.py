@@ -1,4 +1,4 @@
-"""One storage of either kind for all tests of a process, emptied for each: to make its tables takes longer than a test.
+"""One storage of each kind for all tests of a process, emptied for each: making its tables takes longer than a test.
 
 Tests that damage tables, or stop their server, make their own storage.
 """
@@ -53,7 +53,7 @@ def storage(request: pytest.FixtureRequest) -> Studies:
     with write(used.engine) as connection:
         for table in (*OPTUNAS, "sweeps", "blobs", "reserved_studies"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
-    return Studies(cast(RDBStorage, used.storage), used.engine)  # which remembers nothing of earlier tests
+    return Studies(cast(RDBStorage, used.storage), used.engine)  # a new one, since it caches what earlier tests read
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""storage.url: which storage, how it is shown, how it is handed on."""
+"""storage.url: which storage a URL names, how it is printed, and how a child process gets it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from storage.errors import UrlError
 from storage.url import absolute, masked, plain, resolve
 
 
-def test_the_flag_wins_over_the_environment_and_the_default_is_a_file_here() -> None:
+def test_the_flag_wins_over_the_environment_and_the_default_is_a_file_in_this_folder() -> None:
     environ = {"KD_SWEEPS_STORAGE": "sqlite:///ours.db", "OPTUNA_STORAGE": "sqlite:///optuna.db"}
     assert plain(resolve("sqlite:///flag.db", environ)) == "sqlite:///flag.db"
     assert plain(resolve(None, environ)) == "sqlite:///ours.db"
@@ -22,13 +22,12 @@ def test_every_spelling_of_postgres_means_the_installed_driver(scheme: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "part"),
     [
         ("x.db", "type: sqlite:///x.db"),
         ("mysql://u:geheim@h/db", "only SQLite and Postgres"),
         ("postgresql+asyncpg://u:geheim@h/db", "only SQLite and Postgres"),
         ("http://example.org", "only SQLite and Postgres"),
-        ("redis://h", "only SQLite and Postgres"),
         ("sqlite://", "workers are other processes"),
         ("sqlite:///:memory:", "workers are other processes"),
         ("sqlite:///file:x?mode=memory&uri=true", "workers are other processes"),
@@ -39,12 +38,12 @@ def test_every_spelling_of_postgres_means_the_installed_driver(scheme: str) -> N
         ("u:geheim@h/db", "postgresql://USER"),
     ],
 )
-def test_a_url_that_names_no_storage_is_refused_with_what_to_type(text: str, said: str) -> None:
+def test_a_url_that_names_no_storage_is_refused_with_what_to_type(text: str, part: str) -> None:
     with pytest.raises(UrlError) as caught:
         resolve(None, {"OPTUNA_STORAGE": text})
     message = str(caught.value)
-    assert said in message
-    assert "OPTUNA_STORAGE" in message, "where the URL came from"
+    assert part in message
+    assert "OPTUNA_STORAGE" in message, "the source of the URL is named"
     assert "\n" not in message
     assert "geheim" not in message
     assert "heim@" not in message
@@ -57,7 +56,7 @@ def test_a_url_is_printed_as_it_was_typed() -> None:
         resolve("postgresql+asyncpg://u@h/db")
 
 
-def test_a_password_is_masked_wherever_it_stands_and_plain_for_a_child() -> None:
+def test_a_password_is_masked_in_print_and_passed_to_a_child_process() -> None:
     for text in ("postgresql://u:geheim@h/db", "postgresql://h/db?user=u&password=geheim"):
         url = resolve(text)
         assert "geheim" not in masked(url)
@@ -67,7 +66,7 @@ def test_a_password_is_masked_wherever_it_stands_and_plain_for_a_child() -> None
 
 
 @pytest.mark.parametrize("name", ["a.db", "with space.db", "50%.db", "a#b?.db", "ümlaut.db"])
-def test_a_path_survives_the_way_to_a_child_process(name: str, tmp_path: Path) -> None:
+def test_a_path_reaches_a_child_process_unchanged(name: str, tmp_path: Path) -> None:
     url = absolute(resolve("sqlite:///x.db").set(database=str(tmp_path / name)))
     assert resolve(plain(url)).database == str(tmp_path / name)
 
@@ -75,6 +74,6 @@ def test_a_path_survives_the_way_to_a_child_process(name: str, tmp_path: Path) -
 def test_absolute_names_the_same_file_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert absolute(resolve("sqlite:///x.db")).database == str(tmp_path / "x.db")
-    assert plain(resolve("sqlite:///x.db")) == "sqlite:///x.db", "shown as it was typed"
+    assert plain(resolve("sqlite:///x.db")) == "sqlite:///x.db", "printed as it was typed"
     server = resolve("postgresql://h/db")
     assert absolute(server) == server

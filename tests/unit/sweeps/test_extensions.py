@@ -1,4 +1,4 @@
-"""Names and extras: each name stands for what its table promises, others' packages add to them, and all is declared."""
+"""Names and extras: what each name loads, names added by other packages, and declared dependencies."""
 
 import ast
 import inspect
@@ -26,12 +26,12 @@ from sweeps.trainers.protocol import TrainerKind
 from tests.support.paths import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-ELSEWHERE = {"IPython", "pandas"}  # used where a notebook or the user's code has them
-NOT_IMPORTED = {"python-multipart", "psutil"}  # by name: FastAPI imports the first
+ELSEWHERE = {"IPython", "pandas"}  # used only if a notebook or user code provides them
+NOT_IMPORTED = {"python-multipart", "psutil"}  # never imported by our code; FastAPI imports the first
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_trainer_is_a_kind(name: str) -> None:
+def test_a_trainer_is_a_trainer_kind(name: str) -> None:
     assert TrainerKind in type(extensions.load("trainers", name)).__mro__
 
 
@@ -54,7 +54,7 @@ def test_a_tracker_is_called_as_the_protocol_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_is_an_app_that_has_it(name: str) -> None:
+def test_a_command_is_an_app_with_that_command(name: str) -> None:
     app = extensions.load("commands", name)
     assert isinstance(app, typer.Typer)
     names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
@@ -78,7 +78,7 @@ def _distributions(*extras: str) -> set[str]:
     return names
 
 
-_brought = cache(metadata.packages_distributions)  # a second each time
+_brought = cache(metadata.packages_distributions)  # a call takes a second
 
 
 def _of_modules(modules: typing.Iterable[str]) -> dict[str, set[str]]:
@@ -88,7 +88,7 @@ def _of_modules(modules: typing.Iterable[str]) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_the_modules_of_an_extra_are_those_that_the_project_declares(extra: str) -> None:
+def test_the_modules_of_an_extra_belong_to_its_declared_packages(extra: str) -> None:
     brought = _of_modules(EXTRAS[extra].modules)
     declared = _distributions(extra) - _distributions()
     for module, names in brought.items():
@@ -96,10 +96,10 @@ def test_the_modules_of_an_extra_are_those_that_the_project_declares(extra: str)
     if set(brought) == set(EXTRAS[extra].modules):
         assert declared - NOT_IMPORTED <= set().union(*brought.values())
     else:
-        assert extra in ("mlflow", "wandb"), "which no clone has"
+        assert extra in ("mlflow", "wandb"), "only these extras are not installed in a clone"
 
 
-def test_everything_that_is_imported_is_declared() -> None:
+def test_every_import_is_declared() -> None:
     imported: set[str] = set()
     for package in ("kd", "storage", "sweeps"):
         for path in (REPOSITORY / package).rglob("*.py"):
@@ -110,14 +110,14 @@ def test_everything_that_is_imported_is_declared() -> None:
                     imported.add(node.module.partition(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"kd", "storage", "sweeps"} - ELSEWHERE
     extras = {module for extra in EXTRAS.values() for module in extra.modules}
-    # Parts of another declared package, whose own version range counts.
+    # Installed by another declared package, whose version range applies.
     follows = {"starlette": "fastapi", "anyio": "fastapi", "pydantic_core": "pydantic"}
     brought = _of_modules({follows.get(name, name) for name in foreign} - extras)
     assert {module for module, names in brought.items() if not names & _distributions()} == set()
     assert len(brought) > 5
 
 
-def test_an_extra_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_gives_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     extensions.require("report", "it")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert not extensions.is_installed("report")
@@ -125,7 +125,7 @@ def test_an_extra_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch)
         extensions.require("report", "it")
 
 
-def test_a_name_whose_import_fails_says_its_extra_and_a_mistake_stays_one(
+def test_a_failing_import_names_the_extra_and_other_import_errors_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -171,7 +171,7 @@ hello = other_package:app
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Return a folder as pip leaves it, with another author's package and its metadata."""
+    """Return a folder like one installed by pip, with the package of another author and its metadata."""
     folder = tmp_path / "site"
     info = folder / "other_package-1.0.dist-info"
     info.mkdir(parents=True)
@@ -186,7 +186,7 @@ def test_another_package_adds_names_and_replaces_none(package: Path, monkeypatch
     monkeypatch.syspath_prepend(package)
     kind = extensions.trainer_kind("digits")
     assert type(kind).__name__ == "DigitsKind"
-    assert type(extensions.trainer_kind("kd")).__name__ == "Distillation", "ours come first"
+    assert type(extensions.trainer_kind("kd")).__name__ == "Distillation", "our names win"
     assert extensions.names("trainers") == ["kd", "custom", "digits"]
     assert extensions.load("engines", "cloud").__name__ == "Engine"
     assert extensions.names("trackers") == ["mlflow", "wandb", "notes"]
@@ -195,7 +195,7 @@ def test_another_package_adds_names_and_replaces_none(package: Path, monkeypatch
         extensions.trainer_kind("digit")
 
 
-def test_a_sweep_of_another_packages_trainer_is_planned(
+def test_a_sweep_with_a_trainer_of_another_package_is_planned(
     package: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
     monkeypatch.syspath_prepend(package)
@@ -218,7 +218,7 @@ def test_a_command_of_another_package_is_listed_and_runs(
     assert (code, "No such command 'hallo'" in err) == (2, True)
 
 
-def test_a_broken_package_is_one_line_and_takes_no_help_away(
+def test_a_broken_package_gives_a_one_line_error_and_help_still_works(
     package: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
     monkeypatch.syspath_prepend(package)

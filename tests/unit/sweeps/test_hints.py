@@ -1,4 +1,4 @@
-"""The commands to type: as this program was called, or as it is called anywhere."""
+"""The commands to type: spelt as this program was called, or portable."""
 
 import inspect
 import sys
@@ -21,7 +21,7 @@ from sweeps.hints import PORTABLE, WITHOUT_STORAGE, Commands, as_typed, local
         ("/usr/lib/python3/site-packages/sweeps/cli/__main__.py", "kd-sweeps"),
     ],
 )
-def test_commands_are_spelt_as_the_reader_can_type_them(
+def test_commands_begin_with_the_program_as_it_was_called(
     called: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [called, "status", "s"])
@@ -29,7 +29,7 @@ def test_commands_are_spelt_as_the_reader_can_type_them(
     assert local().launch("s") == f"{program} launch s"
 
 
-def test_the_commands_of_a_page_can_be_typed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_in_a_text_get_the_typed_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.hints._typed", "sqlite:///my.db")
     page = "try again: kd-sweeps retry s, then kd-sweeps launch s; a spec (kd-sweeps spec quick) is in my-kd-sweeps s"
     assert as_typed(page) == (
@@ -38,19 +38,19 @@ def test_the_commands_of_a_page_can_be_typed_here(monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_a_command_that_follows_another_is_spelt_in_full() -> None:
+def test_every_command_is_spelt_in_full() -> None:
     assert PORTABLE.retry_and_launch("s") == "kd-sweeps retry s, then kd-sweeps launch s"
     assert PORTABLE.create("NAME", "my.toml") == "kd-sweeps create NAME my.toml"
     assert PORTABLE.line("logs", "s", "--task", "search#3") == "kd-sweeps logs s --task search#3"
 
 
-def test_a_command_names_the_storage_that_was_typed_if_it_takes_one() -> None:
+def test_a_command_has_the_typed_storage_if_it_takes_one() -> None:
     typed = Commands("kd-sweeps", "sqlite:///my sweeps.db")
     assert typed.launch("s") == "kd-sweeps launch s --storage 'sqlite:///my sweeps.db'"
     assert typed.spec("quick") == "kd-sweeps spec quick"
 
 
-def test_every_other_command_takes_a_storage() -> None:
+def test_commands_without_a_storage_are_listed() -> None:
     without = {name for name, function in _commands(app) if "storage" not in inspect.signature(function).parameters}
     assert {name.partition(" ")[0] for name in without} == set(WITHOUT_STORAGE)
 
@@ -64,7 +64,7 @@ def _commands(typed: typer.Typer, before: str = "") -> Iterator[tuple[str, Calla
         yield from _commands(group.typer_instance, f"{group.name} " if isinstance(group.name, str) else before)
 
 
-def test_commands_printed_after_a_typed_storage_name_it(kd_sweeps: Callable[..., tuple[int, str, str]]) -> None:
+def test_printed_commands_have_the_typed_storage(kd_sweeps: Callable[..., tuple[int, str, str]]) -> None:
     create_sweep("s", preset="tiny", storage="sqlite:///theirs.db")
     code, _, err = kd_sweeps("pause", "s", "--storage", "sqlite:///theirs.db")
     assert code == 0

@@ -1,4 +1,4 @@
-"""Hashes of a dataset, from what a hash must and must not depend on; bad files are in test_datasets.py."""
+"""Hashes of a dataset, and files that are too large or no files; other bad files are in test_datasets.py."""
 
 import hashlib
 import os
@@ -52,10 +52,10 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         read_npz(tmp_path)
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked_but_only_the_arrays_read_count(
+def test_a_decompression_bomb_is_refused_but_only_the_arrays_to_be_read_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "HARMLESS_BYTES", 2**20)  # of 256 MiB, which takes a second to write
+    monkeypatch.setattr(arrays, "HARMLESS_BYTES", 2**20)  # the real limit, 256 MiB, would take a second to write
     bomb = tmp_path / "bomb.npz"
     np.savez_compressed(bomb, x_train=np.zeros(2**24, np.uint8))
     check_size(bomb, keys=("y_train",))
@@ -66,7 +66,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked_but_only_the_arrays_read_count(
             read(bomb)
 
 
-def test_a_file_that_does_not_fit_into_memory_gives_the_memory_there_is(
+def test_a_file_too_large_for_memory_gives_an_error_with_the_memory_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "own.npz", x_train=np.zeros(5_000_000, np.uint8))
@@ -77,7 +77,7 @@ def test_a_file_that_does_not_fit_into_memory_gives_the_memory_there_is(
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
-def test_a_header_that_promises_more_than_is_there_is_refused(tmp_path: Path, version: tuple[int, int]) -> None:
+def test_a_header_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path, version: tuple[int, int]) -> None:
     write = {(1, 0): np.lib.format.write_array_header_1_0, (2, 0): np.lib.format.write_array_header_2_0}[version]
     with zipfile.ZipFile(tmp_path / "lies.npz", "w") as file, file.open("x_train.npy", "w") as out:
         write(out, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
@@ -86,7 +86,7 @@ def test_a_header_that_promises_more_than_is_there_is_refused(tmp_path: Path, ve
         check_size(tmp_path / "lies.npz")
 
 
-def test_drawings_that_shrink_a_lot_are_taken(tmp_path: Path) -> None:
+def test_images_that_compress_well_are_accepted(tmp_path: Path) -> None:
     few = {key: np.zeros((4_000, 28, 28) if key[0] == "x" else 4_000, np.uint8) for key in KEYS}
     for key in ("y_train", "y_test"):
         few[key][::2] = 1
@@ -96,7 +96,7 @@ def test_drawings_that_shrink_a_lot_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_a_file_is_named_and_not_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo.npz")  # opening it would wait for ever
+    os.mkfifo(tmp_path / "fifo.npz")  # opening it would block forever
     for path, what in (
         (tmp_path / "fifo.npz", "is a FIFO, not a file"),
         (tmp_path, "is a folder, not a file"),

@@ -1,4 +1,4 @@
-"""Splits, hashes, generated datasets, own files, and the error lines of bad ones."""
+"""Splits, hashes, generated datasets, files of users, and the errors for bad ones."""
 
 import ast
 import contextlib
@@ -43,10 +43,7 @@ def shares(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.bincount(labels) / len(labels)
 
 
-# --- official datasets -----------------------------------------------------------------------------------
-
-
-def test_mnist_splits_50k_10k_10k_stratified_and_shares_and_loses_no_image(shared_data: Path) -> None:
+def test_mnist_splits_50k_10k_10k_stratified_without_overlap_or_loss(shared_data: Path) -> None:
     dataset, test = load("mnist", data_dir=shared_data), load_test("mnist", data_dir=shared_data)
     assert dataset.train.images.shape == (50_000, 28, 28, 1)
     assert dataset.validation.images.shape == (10_000, 28, 28, 1)
@@ -66,7 +63,7 @@ def test_mnist_splits_50k_10k_10k_stratified_and_shares_and_loses_no_image(share
     assert not train & validation
 
 
-def test_fewer_training_images_are_the_first_ones_and_validation_stays(write: Callable[..., str]) -> None:
+def test_fewer_training_images_are_the_first_ones_and_validation_stays_the_same(write: Callable[..., str]) -> None:
     name = write(made_up())
     whole, part = (load(name, train_images=n) for n in (None, 10))
     assert np.array_equal(part.train.images, whole.train.images[:10])
@@ -76,7 +73,7 @@ def test_fewer_training_images_are_the_first_ones_and_validation_stays(write: Ca
     assert part.split_hash != whole.split_hash
 
 
-def test_the_content_of_official_datasets_is_known_without_reading_them(
+def test_the_content_hash_of_official_datasets_is_known_without_reading_them(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     as_a_file = content_hash(str(shared_data / "mnist.npz"))
@@ -85,14 +82,12 @@ def test_the_content_of_official_datasets_is_known_without_reading_them(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_how_many_images_can_be_trained_on_is_known_before_loading(write: Callable[..., str]) -> None:
+def test_the_number_of_training_images_is_known_before_loading(write: Callable[..., str]) -> None:
     assert contents("mnist").training_images == 50_000
     assert contents("cifar10").training_images == 45_000
     for name in ("digits", write(made_up())):
         assert contents(name).training_images == len(load(name).train)
 
-
-# --- generated datasets ----------------------------------------------------------------------------------
 
 MADE_HERE = {
     "digits": "55acb6a991811dddcf52ab350b0606471ebccac0cbf3cad2442eba6ef0be1f33",
@@ -113,7 +108,7 @@ def test_generated_datasets_split_60_20_20_and_keep_their_content(name: str, sha
     assert dataset.content_hash == MADE_HERE[name]
 
 
-def test_what_is_made_once_cannot_be_changed_for_who_comes_later() -> None:
+def test_generated_arrays_are_shared_and_read_only() -> None:
     made = make("digits")
     assert make("digits") is made
     with pytest.raises(ValueError, match="read-only"):
@@ -125,9 +120,6 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install scikit-learn"):
         load("digits")
-
-
-# --- own files -------------------------------------------------------------------------------------------
 
 
 def test_a_file_gives_a_tenth_to_validation_and_adds_the_channel(write: Callable[..., str]) -> None:
@@ -155,7 +147,7 @@ def test_a_dataset_holds_no_test_image(write: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("images", [2, 55, 0, -1])
-def test_train_images_out_of_range_names_what_is_possible(write: Callable[..., str], images: int) -> None:
+def test_train_images_out_of_range_gives_the_allowed_range(write: Callable[..., str], images: int) -> None:
     with pytest.raises(DataError, match=rf"train_images={images} .* 3 \(one per class\) to 54"):
         load(write(made_up()), train_images=images)
 
@@ -223,7 +215,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("arrays", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_file_is_refused_in_one_line(write: Callable[..., str], arrays: Raw, message: str) -> None:
+def test_a_bad_file_gives_a_one_line_error(write: Callable[..., str], arrays: Raw, message: str) -> None:
     name = write(arrays)
     with pytest.raises(DataError, match=message) as caught:
         load(name)
@@ -232,7 +224,7 @@ def test_a_bad_file_is_refused_in_one_line(write: Callable[..., str], arrays: Ra
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_a_damaged_or_shortened_file_is_refused_in_one_line(tmp_path: Path, save: Callable[..., None]) -> None:
+def test_a_damaged_or_shortened_file_gives_a_one_line_error(tmp_path: Path, save: Callable[..., None]) -> None:
     path = tmp_path / "own.npz"
     save(path, **made_up())
     whole = path.read_bytes()
@@ -246,21 +238,18 @@ def test_a_damaged_or_shortened_file_is_refused_in_one_line(tmp_path: Path, save
 
 
 @pytest.mark.parametrize(("name", "meant"), [("minst", "mnist"), ("CIFAR10", "cifar10"), ("digits_rgb", "digits-rgb")])
-def test_an_unknown_name_gets_the_allowed_ones_and_a_guess(name: str, meant: str) -> None:
+def test_an_unknown_name_gets_a_suggestion_and_the_allowed_names(name: str, meant: str) -> None:
     with pytest.raises(DataError, match=rf"no dataset '{name}'; did you mean '{meant}'\? Allowed: mnist, ") as e:
         load(name)
     assert all(known in str(e.value) for known in NAMES)
 
 
-def test_a_name_like_no_other_gets_no_guess() -> None:
+def test_a_name_like_no_other_gets_no_suggestion() -> None:
     with pytest.raises(DataError, match=r"no dataset 'imagenet'\. Allowed: mnist, "):
         content_hash("imagenet")
 
 
-# --- the package -----------------------------------------------------------------------------------------
-
-
-def test_every_public_name_has_a_home_and_an_unknown_one_has_none() -> None:
+def test_every_public_name_has_a_module_and_an_unknown_name_is_an_error() -> None:
     assert sorted(kd.__all__) == sorted(kd._HOME)
     assert kd.load is load
     assert set(kd.__all__) <= set(dir(kd))

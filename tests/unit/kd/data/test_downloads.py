@@ -1,4 +1,4 @@
-"""The files that Keras downloads: the right ones, read as they were written."""
+"""The files that Keras downloads: their digests and their formats."""
 
 import dataclasses
 import gzip
@@ -17,7 +17,7 @@ from kd.errors import DataError
 from tests.support.local_site import add, serving
 
 
-def test_the_digests_of_public_files_are_keras_ones() -> None:
+def test_the_digests_of_public_files_are_those_of_keras() -> None:
     keras = Path(sys.prefix).glob("lib/python*/site-packages/keras/src/datasets")
     folder = next(keras, None)
     if folder is None:
@@ -25,7 +25,7 @@ def test_the_digests_of_public_files_are_keras_ones() -> None:
     for name, public in downloads.DOWNLOADS.items():
         source = (folder / f"{name}.py").read_text()
         assert public.sha256 in source
-        assert len(public.sha256) == (0 if name == "fashion_mnist" else 64)  # of that one Keras has none
+        assert len(public.sha256) == (0 if name == "fashion_mnist" else 64)  # Keras has no digest for it
         assert all(part in source for part in public.parts)
 
 
@@ -107,7 +107,7 @@ def test_the_four_files_of_fashion_mnist_are_one_download_with_one_progress(tmp_
             downloads.download_arrays(here, tmp_path / "third")
 
 
-def test_an_archive_that_the_user_has_is_verified_before_it_is_opened(tmp_path: Path) -> None:
+def test_an_archive_of_the_user_is_verified_before_it_is_opened(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"a pickle that deletes everything")
     with pytest.raises(DataError, match=r"x\.tar\.gz is not the file at https.*cifar-100-python\.tar\.gz \(sha256"):
         downloads.read_archive(downloads.DOWNLOADS["cifar100"], tmp_path / "x.tar.gz")

@@ -19,7 +19,7 @@ SHAPES = {"x_train": (4, 8, 8), "y_train": (4,), "x_test": (2, 8, 8), "y_test": 
 KNOWN = KnownDataset(shapes=SHAPES, hashes=ARRAYS.hashes)
 
 
-def test_the_arrays_with_the_hashes_are_the_dataset() -> None:
+def test_arrays_with_the_known_hashes_are_the_dataset() -> None:
     assert KNOWN.difference(ARRAYS) is None
     assert KNOWN.image_shape == (8, 8, 1)
     assert KNOWN.content_hash == ARRAYS.content_hash  # known without reading anything

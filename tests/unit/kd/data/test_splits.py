@@ -7,13 +7,13 @@ from kd.data.arrays import split_hash, stratified_order
 
 
 @pytest.mark.parametrize("length", [10, 11, 57, 500, 1000])
-def test_every_beginning_of_a_balanced_dataset_is_balanced_to_within_one_image(length: int) -> None:
+def test_every_prefix_of_a_balanced_dataset_is_balanced_to_within_one_image(length: int) -> None:
     labels = np.repeat(np.arange(10), 100)
     counts = np.bincount(labels[stratified_order(labels)[:length]], minlength=10)
     assert counts.max() - counts.min() <= 1
 
 
-def test_a_rare_class_is_in_the_beginning_as_soon_as_there_is_room_for_every_class() -> None:
+def test_a_rare_class_is_in_every_prefix_with_room_for_all_classes() -> None:
     labels = np.concatenate([np.zeros(1000, np.int64), np.ones(3, np.int64), np.full(50, 2)])
     assert set(labels[stratified_order(labels)[:3]]) == {0, 1, 2}
 

@@ -1,4 +1,4 @@
-"""Distillation losses that were published, right and wrong, each written from its description; in NumPy.
+"""Published distillation losses, right and wrong, rewritten in NumPy from their descriptions.
 
 `kl_div` and the softmaxes are as PyTorch's documentation defines them.
 """
@@ -59,7 +59,7 @@ def vit_pytorch(
 
 
 def entropy(student: Logits, teacher: Logits, labels: Logits, *, tau: float, weight: float) -> Any:
-    """Hinton's own words: the cross entropy with the soft targets."""
+    """Hinton et al. 2015: the cross entropy with the soft targets."""
     soft = -(softmax(teacher / tau) * log_softmax(student / tau)).sum(axis=-1).mean()
     return weight * cross_entropy(student, labels) + (1 - weight) * tau**2 * soft
 
@@ -70,7 +70,7 @@ def vanilla_added(logits_student: Logits, logits_teacher: Logits, target: Logits
     return 0.1 * cross_entropy(logits_student, target) + 0.9 * soft.mean() * temperature**2
 
 
-# Wrong: field notes of 2026-11, with their source.
+# Wrong, each with its source.
 
 
 def keras_string(student_logits: Logits, teacher_logits: Logits) -> Any:
@@ -105,7 +105,7 @@ def trl_endpoint(student_logits: Logits, teacher_logits: Logits, beta: float = 1
 
 
 def trl_jsd(student_logits: Logits, teacher_logits: Logits, beta: float = 0.1) -> Any:
-    """TRL since then: no fault, but no loss of this project."""
+    """TRL since then: correct, but not a loss of this project."""
     return jsd(student_logits, teacher_logits, teacher_share=beta, beta=beta)
 
 
@@ -132,7 +132,7 @@ def easydel(student: Logits, teacher: Logits, labels: Logits, temperature: float
 
 
 def dist(logits_student: Logits, logits_teacher: Logits, labels: Logits, tau: float, squared: bool = True) -> Any:
-    """hunto/image_classification_sota#19: the code of DIST has tau^2, the paper's appendix has not; CE + DIST."""
+    """hunto/image_classification_sota#19: the code of DIST has tau^2, the appendix of the paper does not; CE + DIST."""
 
     def pearson(first: Logits, second: Logits, axis: int) -> Any:
         first, second = (side - side.mean(axis=axis, keepdims=True) for side in (first, second))

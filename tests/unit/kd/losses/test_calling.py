@@ -1,4 +1,4 @@
-"""How a loss is called: whatever its arguments are named, in any order, as a class or a function that makes it."""
+"""How a loss is called: names and order of its arguments; as a function, a class or a factory."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def _loss(folder: Path, source: str, *arguments: str, framework: str | None = No
         ("net, other, *args, **kwargs", "net", "other"),
     ],
 )
-def test_arguments_are_known_by_their_names_in_any_order(
+def test_arguments_are_recognised_by_their_names_in_any_order(
     tmp_path: Path, signature: str, student: str, teacher: str
 ) -> None:
     source = f"def loss({signature}):\n{BODY}".replace("STUDENT", student).replace("TEACHER", teacher)
@@ -54,7 +54,7 @@ def test_arguments_are_known_by_their_names_in_any_order(
     ],
     ids=["class", "factory", "function"],
 )
-def test_t_alpha_and_constants_reach_a_function_or_what_makes_one(tmp_path: Path, source: str) -> None:
+def test_t_alpha_and_constants_reach_a_function_a_class_and_a_factory(tmp_path: Path, source: str) -> None:
     loss = _loss(tmp_path, source, "scale=2.0")
     logits = np.ones((4, 10))
     assert loss.values(np.zeros(4, np.int64), logits, logits, 3.0, 0.5) == 3 + 5 + 200
@@ -63,7 +63,7 @@ def test_t_alpha_and_constants_reach_a_function_or_what_makes_one(tmp_path: Path
     assert loss.has("alpha")
 
 
-def test_one_hot_labels_and_float32_are_given_where_nothing_else_is_taken(tmp_path: Path) -> None:
+def test_a_loss_that_needs_one_hot_labels_and_float32_gets_them(tmp_path: Path) -> None:
     source = (
         "def loss(student, teacher, labels):\n"
         "    assert student.dtype == np.float32 and labels.shape == student.shape, 'other'\n"
@@ -123,7 +123,7 @@ def test_an_object_of_settings_has_t_and_alpha_as_attributes_and_as_keys(tmp_pat
     assert loss.values(np.zeros(4, np.int64), logits, logits, 3.0, 0.5) == 1 + 1.5
 
 
-def test_of_an_object_of_settings_only_what_changes_the_loss_counts(tmp_path: Path) -> None:
-    """T is a constant in the code, alpha a setting: T is no argument."""
+def test_a_setting_counts_as_an_argument_only_if_it_changes_the_loss(tmp_path: Path) -> None:
+    """The code has T as a constant and reads alpha from the settings."""
     loss = _loss(tmp_path, "def loss(student, teacher, args):\n    return args.alpha * student.mean() / 4")
     assert (loss.has("temperature"), loss.has("alpha")) == (False, True)

@@ -1,4 +1,4 @@
-"""What check-loss finds out: alpha, T^2, reduction, own parameters, notes; and how a loss may be written."""
+"""What check-loss finds out about a loss: alpha, T^2, reduction, own parameters, notes."""
 
 import inspect
 import textwrap
@@ -37,7 +37,7 @@ CE = "cross_entropy(student, labels)"
         (f"len(labels) * (alpha * {CE} + (1 - alpha) * T**2 * {KL})", "labels", 0.9, 128.0),
     ],
 )
-def test_what_alpha_weighs_and_the_alpha_here(
+def test_the_term_that_alpha_weighs_is_found_and_alpha_is_converted_to_ours(
     tmp_path: Path, formula: str, weighs: str, alpha: float, factor: float
 ) -> None:
     loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.9)
@@ -96,15 +96,13 @@ def test_a_fault_is_named(tmp_path: Path, formula: str, faults: list[str]) -> No
         ("((softmax(student / T) - softmax(teacher / T)) ** 2).mean()", "mse of probabilities", "the term alone"),
     ],
 )
-def test_a_known_loss_that_this_project_has_not_is_another_one(
-    tmp_path: Path, formula: str, name: str, note: str
-) -> None:
+def test_a_known_loss_outside_this_project_is_named(tmp_path: Path, formula: str, name: str, note: str) -> None:
     loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}")
     assert (loss.verdict, loss.loss, loss.same, loss.faults) == ("other", name, None, {})
     assert note in " ".join(loss.notes)
 
 
-def test_for_an_unknown_loss_the_nearest_form_is_named_and_whether_it_is_0_at_the_teacher(tmp_path: Path) -> None:
+def test_an_unknown_loss_gets_its_nearest_form_and_a_note_if_it_is_not_0_at_the_teacher(tmp_path: Path) -> None:
     for formula, is_zero in (("abs(student - teacher).mean()", True), ("abs(student - 2 * teacher).mean()", False)):
         loss = checked(tmp_path, f"def loss(student, teacher):\n    return {formula}")
         assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
@@ -115,7 +113,7 @@ def test_for_an_unknown_loss_the_nearest_form_is_named_and_whether_it_is_0_at_th
 @pytest.mark.parametrize(
     ("divisor", "note"), [("T**2", "a factor T^-2"), ("student.shape[1]", "a mean over the classes, too")]
 )
-def test_what_divides_both_parts_is_no_fault(tmp_path: Path, divisor: str, note: str) -> None:
+def test_a_divisor_of_both_terms_is_not_a_fault(tmp_path: Path, divisor: str, note: str) -> None:
     formula = f"(alpha * {CE} + (1 - alpha) * T**2 * {KL}) / {divisor}"
     loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.9)
     assert (loss.verdict, loss.faults) == ("right", {})
@@ -135,20 +133,20 @@ def test_what_divides_both_parts_is_no_fault(tmp_path: Path, divisor: str, note:
     ],
     ids=["clipped", "whole", "capped", "sure", "correct"],
 )
-def test_a_loss_that_is_this_project_s_for_some_logits_or_some_t_only_is_not_right(tmp_path: Path, change: str) -> None:
+def test_a_loss_that_matches_ours_only_for_some_logits_or_some_t_is_unknown(tmp_path: Path, change: str) -> None:
     source = f"def loss(student, teacher, labels, T, alpha):\n    {change}\n    return "
     loss = checked(tmp_path, f"{source}alpha * {CE} + (1 - alpha) * T**2 * {KL}")
     assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
 
 
-def test_where_weights_are_no_straight_lines_the_point_is_that_of_the_alpha_asked_for(tmp_path: Path) -> None:
+def test_with_weights_that_are_not_linear_in_alpha_the_point_is_for_the_given_alpha(tmp_path: Path) -> None:
     formula = f"alpha**2 * {CE} + (1 - alpha**2) * T**2 * {KL}"
     loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.7)
     assert loss.same is not None
     assert (loss.same.alpha, loss.same.factor) == pytest.approx((0.49, 1.0))
 
 
-def test_a_weight_inside_the_term_is_kept_and_the_point_is_for_it(tmp_path: Path) -> None:
+def test_a_weight_inside_a_term_is_kept_in_the_point(tmp_path: Path) -> None:
     """mdistiller's dkd_loss calls the weight of its first part alpha."""
     source = """
         from kd.losses.builtin import dkd_term
@@ -170,28 +168,28 @@ def test_a_weight_inside_the_term_is_kept_and_the_point_is_for_it(tmp_path: Path
         assert parts == pytest.approx([alpha, 8.0], abs=1e-9)
 
 
-def test_a_loss_of_relations_among_images_is_no_fault(tmp_path: Path) -> None:
+def test_a_loss_of_relations_among_images_has_no_fault(tmp_path: Path) -> None:
     source = "def loss(student, teacher):\n    return abs(student @ student.T - teacher @ teacher.T).mean()"
     loss = checked(tmp_path, source)
     assert (loss.verdict, loss.faults) == ("unknown", {})
     assert "an image's loss depends on the other images" in loss.notes
 
 
-def test_an_epsilon_shows_at_fifty(tmp_path: Path) -> None:
+def test_an_epsilon_is_noted_at_logits_of_50(tmp_path: Path) -> None:
     kl = "(softmax(teacher / T) * np.log((softmax(teacher / T) + 1e-8) / (softmax(student / T) + 1e-8))).sum(1).mean()"
     loss = checked(tmp_path, f"def loss(student, teacher, T):\n    return T**2 * {kl}")
     assert loss.verdict == "right"
     assert any("at logits of +-50 its value is off by" in note for note in loss.notes)
 
 
-def test_the_formula_says_what_the_loss_computes(tmp_path: Path) -> None:
+def test_the_formula_is_what_the_loss_computes(tmp_path: Path) -> None:
     formula = f"0.1 * {CE} + 0.9 * 4**2 * {KL} / student.shape[1]".replace("T", "4")
     loss = checked(tmp_path, f"def loss(student, teacher, labels):\n    return {formula}")
     assert loss.formula == "0.1*CE(labels) + 0.9*T^2*KL(teacher_T || student_T)/classes"
     assert "a temperature of 4" in loss.notes[0]
 
 
-def test_probabilities_whose_logarithm_is_taken_are_not_finite_at_fifty(tmp_path: Path) -> None:
+def test_logarithms_of_probabilities_are_not_finite_at_logits_of_50(tmp_path: Path) -> None:
     kl = "(softmax(teacher / T) * np.log(softmax(teacher / T) / softmax(student / T))).sum(1).mean()"
     loss = checked(tmp_path, f"def loss(student, teacher, T):\n    return T**2 * {kl}")
     assert list(loss.faults) == ["not-finite"]
@@ -199,7 +197,7 @@ def test_probabilities_whose_logarithm_is_taken_are_not_finite_at_fifty(tmp_path
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
+def test_each_loss_of_this_project_is_recognised_at_its_own_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     own = {parameter.name: 1.7 * parameter.default for parameter in LOSSES[name].parameters[1:]}
@@ -219,7 +217,7 @@ def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
     assert result.same.factor == pytest.approx(1.0)
 
 
-def test_no_point_is_given_where_the_student_has_no_gradient(tmp_path: Path) -> None:
+def test_no_point_is_given_if_the_student_gets_no_gradient(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     source = """
         import torch.nn.functional as F

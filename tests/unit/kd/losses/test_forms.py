@@ -1,4 +1,4 @@
-"""The forms of a loss: this project's are the terms themselves, and the probes distinguish every two."""
+"""The forms of a loss, and the probes that distinguish every pair of them."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def _text(form: Form) -> str:
     return f"{form.formula} {', '.join(form.faults)}".strip()
 
 
-def test_ten_classes_at_two_temperatures_tell_every_two_forms_apart_and_one_of_t_1_does_not() -> None:
+def test_ten_classes_distinguish_every_pair_of_forms_at_two_temperatures_but_not_at_t_1_alone() -> None:
     same = _same([(probes(4, 10), 1.0)])
     assert ("KL(teacher_T || student_T)", "KL(teacher || student) t-ignored") in same
     plain = {text.replace("_T", "").partition(" t-")[0] for pair in same for text in pair}
@@ -34,13 +34,13 @@ def test_ten_classes_at_two_temperatures_tell_every_two_forms_apart_and_one_of_t
     assert _same([(probes(4, 10), 1.0), (probes(4, 10), 4.0)]) == set()
 
 
-def test_with_two_classes_alone_several_forms_are_the_same_and_ten_are_needed() -> None:
+def test_two_classes_do_not_distinguish_every_pair_of_forms() -> None:
     same = _same([(probes(3, 2), 4.0)])
     dkd = next(_text(form) for form in terms() if form.name == "dkd")
-    assert ("KL(teacher_T || student_T)", dkd) in same, "of two classes the other one is all others"
+    assert ("KL(teacher_T || student_T)", dkd) in same, "with two classes, the other class is all other classes"
 
 
-def test_no_probability_of_the_probes_is_so_small_that_an_epsilon_shows() -> None:
+def test_the_probabilities_of_the_probes_are_too_large_for_an_epsilon_to_show() -> None:
     for size in SIZES:
         batch = probes(*size)
         for logits in (batch.teacher, batch.student):
@@ -49,7 +49,7 @@ def test_no_probability_of_the_probes_is_so_small_that_an_epsilon_shows() -> Non
         assert set(np.unique(batch.labels)) <= set(range(size[1]))
 
 
-def test_every_loss_of_this_project_and_every_fault_of_a_form_is_known() -> None:
+def test_every_loss_of_this_project_has_a_form_and_every_fault_a_sentence() -> None:
     assert {form.name for form in terms() if not form.faults} >= set(LOSSES)
     assert {fault for form in (*LABELS, *terms()) for fault in form.faults} <= set(FAULTS)
     assert max(map(len, FAULTS.values())) < 120

@@ -33,7 +33,7 @@ def saved(path: Path, **arrays: Any) -> Path:
     return path
 
 
-def test_rows_in_the_published_order_meet_their_images(tmp_path: Path, digits: Dataset) -> None:
+def test_rows_in_the_published_order_are_matched_with_their_images(tmp_path: Path, digits: Dataset) -> None:
     logits = published(digits)
     file = read(saved(tmp_path / "l.npz", train_logits=logits.astype(np.float64), provenance=np.array("from\n torch")))
     found = aligned(file, digits)
@@ -46,7 +46,7 @@ def test_rows_in_the_published_order_meet_their_images(tmp_path: Path, digits: D
     assert digest(taught.logits) == digest(found)
 
 
-def test_rows_of_some_images_say_which(tmp_path: Path, digits: Dataset) -> None:
+def test_rows_of_some_images_are_matched_by_their_indices(tmp_path: Path, digits: Dataset) -> None:
     logits = published(digits)
     order = np.random.default_rng(1).permutation(digits.train_indices)
     path = tmp_path / "l.npz"
@@ -62,7 +62,7 @@ Change = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda logits, _: {"logits": logits}, "has the arrays logits; it needs train_logits"),
         (lambda logits, _: {"train_logits": logits[:-1]}, "1437 rows, digits has 1438 published training images"),
@@ -101,11 +101,11 @@ Change = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
         ),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_in_one_line(
-    tmp_path: Path, digits: Dataset, change: Change, said: str
+def test_a_file_that_does_not_fit_gives_a_one_line_error(
+    tmp_path: Path, digits: Dataset, change: Change, message: str
 ) -> None:
     path = saved(tmp_path / "l.npz", **change(published(digits), digits.train_indices))
-    with pytest.raises(DataError, match=said) as error:
+    with pytest.raises(DataError, match=message) as error:
         aligned(read(path), digits)
     assert "\n" not in str(error.value)
 
@@ -122,12 +122,12 @@ def test_a_bad_logits_file_gives_a_one_line_error(tmp_path: Path) -> None:
         read(objects)
 
 
-def test_a_weak_teacher_is_a_teacher_all_the_same(tmp_path: Path, digits: Dataset) -> None:
+def test_a_weak_teacher_is_accepted(tmp_path: Path, digits: Dataset) -> None:
     weak = read(saved(tmp_path / "weak.npz", train_logits=published(digits, wrong=0.7)))
     assert aligned(weak, digits).shape == (IMAGES, 10)
 
 
-def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_earlier_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "x.npz"
     target.write_bytes(b"an earlier file")
 

@@ -1,4 +1,4 @@
-"""kd.teachers.names: every form a teacher may be written in, and what a wrong one is answered."""
+"""kd.teachers.names: every way to name a teacher, and the errors for wrong names."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_model_to_be_trained_has_no_method(name):
         ("baseline:autokeras", "autokeras"),
     ],
 )
-def test_a_ready_one_is_made_by_a_comparison_method(name, method):
+def test_a_pretrained_or_baseline_teacher_is_made_by_a_comparison_method(name, method):
     assert parse_teacher(name) == Teacher(name=name, method=method)
     assert method in METHODS
 
@@ -42,12 +42,12 @@ def test_a_ready_one_is_made_by_a_comparison_method(name, method):
         ("a:b:c", f"no teacher 'a:b:c'. Allowed: {FORMS}"),
     ],
 )
-def test_a_wrong_name_gives_one_line_with_the_allowed_ones(name, line):
+def test_a_wrong_name_gives_a_one_line_error_with_the_allowed_names(name, line):
     with pytest.raises(ModelError) as caught:
         parse_teacher(name)
     assert str(caught.value) == line
 
 
-def test_a_wrong_network_gets_the_near_one_and_all_names():
+def test_a_misspelt_network_gets_a_suggestion_and_all_names():
     with pytest.raises(ModelError, match=r"^no pretrained network 'mobilenetv4'; did you mean 'mobilenetv2'\? .*vgg16"):
         parse_teacher("pretrained:MobileNetV4")

@@ -1,4 +1,4 @@
-"""The catalogue of losses, as a spec reads it without Keras."""
+"""The catalogue of losses, which a spec reads without Keras."""
 
 import math
 
@@ -11,7 +11,7 @@ from kd.losses.builtin import LOSSES
 from kd.losses.loss import is_users
 
 
-def test_every_loss_has_the_form_that_weighs_the_labels_by_alpha():
+def test_in_every_loss_alpha_weighs_the_labels():
     assert list(LOSSES) == ["kd", "mse", "logit-standardization", "dkd", "nkd", "dist"]
     assert LOSSES["kd"].formula == LOSS_FORMULA
     for name, loss in LOSSES.items():
@@ -21,7 +21,7 @@ def test_every_loss_has_the_form_that_weighs_the_labels_by_alpha():
         assert ("T^2" in loss.formula) == loss.uses_temperature
 
 
-def test_every_default_can_be_trained_with_and_every_parameter_stands_in_the_formula():
+def test_every_default_can_be_trained_and_every_parameter_is_in_the_formula():
     for loss in LOSSES.values():
         assert 0 < loss.default_temperature < math.inf
         assert 0 <= loss.default_alpha < 1
@@ -31,11 +31,17 @@ def test_every_default_can_be_trained_with_and_every_parameter_stands_in_the_for
 
 
 @pytest.mark.parametrize(("name", "close"), [("kdd", "kd"), ("logit_standardization", "logit-standardization")])
-def test_an_unknown_loss_is_one_line_with_the_close_one_and_the_list(name, close):
+def test_an_unknown_loss_gets_a_suggestion_and_the_list(name, close):
     with pytest.raises(ModelError, match=rf"^no loss '{name}'; did you mean '{close}'\? Losses: kd, mse, .*, dist, or"):
         loss_named(name)
+
+
+def test_a_loss_like_no_other_gets_no_suggestion():
     with pytest.raises(ModelError, match=r"^no loss 'hinge'\. Losses: kd, mse"):
         loss_named("hinge")
+
+
+def test_a_loss_named_by_its_code_is_the_users():
     assert not is_users("kd")
     assert is_users("./mine.py:loss")
 

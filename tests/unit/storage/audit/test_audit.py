@@ -1,4 +1,4 @@
-"""storage.audit: a finished sweep is clean, and each kind of damage is one line that names it."""
+"""storage.audit: a finished sweep is clean, and each kind of damage gives one line that names it."""
 
 import contextlib
 import re
@@ -57,7 +57,7 @@ DAMAGES: Damages = {
         ],
         "the sweep: expected the spec [0-9a-f]{12} of its revision 2, found [0-9a-f]{12}",
     ),
-    "the spec is no JSON": (["UPDATE sweeps SET spec = 'seed = 1'"], r"the spec of the sweep is not JSON \(.*\)"),
+    "the spec is not JSON": (["UPDATE sweeps SET spec = 'seed = 1'"], r"the spec of the sweep is not JSON \(.*\)"),
     "a revision is dropped": (
         ["DELETE FROM revisions WHERE number = 1"],
         r"the plan: expected the revisions \[1, 2\], found \[2\]",
@@ -66,26 +66,26 @@ DAMAGES: Damages = {
         ["""UPDATE revisions SET planned = REPLACE(planned, '"search": 4', '"search": 5') WHERE number = 1"""],
         "search: expected 5 tasks as planned, found 4",
     ),
-    "the planned numbers are no JSON": (
+    "the planned numbers are not JSON": (
         ["UPDATE revisions SET planned = 'many' WHERE number = 1"],
         r"the plan: expected how many tasks each phase got, found no such counts in the revisions \[1\]",
     ),
-    "a selection holds a point that nobody tried": (
+    "a selection holds a point that was never tried": (
         ["""UPDATE selections SET value = REPLACE(value, '"alpha": 0.', '"alpha": 3.') WHERE name = 'search.ranks'"""],
         r"selection search.ranks: expected parameters with which search#\d was done, found \{.*'alpha': 3\..*\}",
     ),
-    "a selection names a task that there is not": (
+    "a selection names a task that does not exist": (
         [
             'UPDATE selections SET value = \'{"ranks": [{"task": "search#77", "alpha": 0.5}]}\''
             " WHERE name = 'search.ranks'"
         ],
         r"selection search.ranks: expected parameters with which search#77 was done, found \{'alpha': 0\.5\}",
     ),
-    "a selection names a task that is no text": (
+    "a selection names a task that is not text": (
         ['UPDATE selections SET value = \'{"ranks": [{"task": ["x"], "alpha": 0.5}]}\' WHERE name = \'search.ranks\''],
         r"selection search.ranks: expected parameters with which \['x'\] was done, found \{'alpha': 0\.5\}",
     ),
-    "a selection is no JSON": (
+    "a selection is not JSON": (
         ["UPDATE selections SET value = '' WHERE name = 'confirm.best'"],
         r"selection confirm.best is not JSON \(.*\)",
     ),
@@ -111,13 +111,13 @@ def test_a_finished_sweep_is_clean_and_every_task_is_counted(template: str) -> N
         "baselines": (1, 1),
         "confirm": (1, 1),
         "native": (5, 5),
-        "transfer": (20, 20),  # half of them by the extension
+        "transfer": (20, 20),  # half of them added by the extension
         "measure": (1, 1),
     }
     assert found.planned == found.accounted == 34
 
 
-def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit_says_and_then_notes(url: str) -> None:
+def test_retry_recreates_a_damaged_blob_and_outcome_and_the_audit_keeps_a_note(url: str) -> None:
     execute(url, DAMAGES["a blob is truncated"][0][0], set_outcome('{"trial": '))
     lines = audited(url).violations
     assert len(lines) == 2
@@ -136,7 +136,7 @@ def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit
     ]
 
 
-def test_a_lapsed_lease_says_whose_it_was_and_what_to_type(tmp_path: Path) -> None:
+def test_a_lapsed_lease_is_a_warning_with_its_worker_and_what_to_type(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db")
     with contextlib.closing(open_studies(url)) as opened:
         sweep = queries.find_sweep(opened.engine, "s")
@@ -169,7 +169,7 @@ OF_TASKS: Damages = {
         r"trial \d of study s.transfer: expected the parameters \{'alpha': 2\} of transfer#source.scratch.0 attempt 1,"
         r" found \{.*\}",
     ),
-    "an attempt's parameters are no JSON": (
+    "an attempt's parameters are not JSON": (
         ["UPDATE attempts SET params = '{' WHERE " + attempt_where("transfer#source.scratch.0")],
         r"transfer#source.scratch.0 attempt 1: its parameters are not JSON \(.*\)",
     ),
@@ -197,7 +197,7 @@ OF_TASKS: Damages = {
         [f"UPDATE attempts SET state = 'running' WHERE {attempt_where('search#1')}"],
         "search#1 is done: expected no attempt running, found attempt 1",
     ),
-    "an attempt's state is a word we do not know": (
+    "an attempt's state is unknown": (
         [f"UPDATE attempts SET state = 'ended' WHERE {attempt_where('search#1')}"],
         "search#1 attempt 1 is 'ended'; one of running, done, failed, lost, released",
     ),
@@ -219,7 +219,7 @@ OF_TASKS: Damages = {
         ],
         "search#2 is running: expected attempt 1 running, found no attempt",
     ),
-    "a task's state is a word we do not know": (
+    "a task's state is unknown": (
         ["UPDATE tasks SET state = 'lost' WHERE key = 'search#2'"],
         "search#2 is 'lost'; a task is one of waiting, running, done, failed, cancelled, skipped",
     ),
@@ -239,11 +239,11 @@ OF_TASKS: Damages = {
         [f"UPDATE attempts SET params = '{{\"alpha\": 2}}' WHERE {attempt_where('search#1', 2)}"],
         r"search#1 attempt 2: expected the parameters \{.*\}, found \{'alpha': 2\}",
     ),
-    "an outcome is no JSON": (
+    "an outcome is not JSON": (
         [set_outcome('{"trial": ')],
         r"search#2: its outcome is not JSON \(.*\); type: kd-sweeps retry s",
     ),
-    "an outcome is nested without end": (
+    "an outcome is nested too deeply": (
         [set_outcome("[" * 5_000 + "]" * 5_000)],
         r"search#2: its outcome is not JSON \(it is nested more than 100 levels deep\); type: kd-sweeps retry s",
     ),
@@ -255,14 +255,14 @@ OF_TASKS: Damages = {
         ["UPDATE tasks SET outcome = NULL WHERE key = 'search#2'"],
         "search#2 is done: expected an outcome with a result, found None; type: kd-sweeps retry s",
     ),
-    "a payload is no JSON": (
+    "a payload is not JSON": (
         ["UPDATE tasks SET payload = '{' WHERE key = 'search#2'"],
         r"search#2: its payload is not JSON \(.*\)",
     ),
 }
 
 
-def test_a_task_that_is_gone_is_missed_in_the_plan_and_by_its_trial(url: str) -> None:
+def test_a_deleted_task_is_missing_in_the_plan_and_for_its_trial(url: str) -> None:
     execute(url, f"DELETE FROM attempts WHERE {attempt_where('search#2')}", "DELETE FROM tasks WHERE key = 'search#2'")
     found = audited(url)
     assert found.violations == [
@@ -286,11 +286,11 @@ OF_THE_TRIALS: Damages = {
         [f"UPDATE trials SET state = 'FAIL' WHERE {trial_where('search#2')}"],
         "search#2 attempt 1 is done: expected trial 3 of study s to be COMPLETE, found FAIL",
     ),
-    "a trial whose end was reported runs again": (
+    "the trial of a result is made RUNNING": (
         [f"UPDATE trials SET state = 'RUNNING' WHERE {trial_where('search#2')}"],
         "search#2 attempt 1 is done: expected trial 3 of study s to be COMPLETE, found RUNNING",
     ),
-    "a trial says that it is of another task": (
+    "a trial names another task": (
         [
             "UPDATE trial_user_attributes SET value_json = REPLACE(value_json, 'search#2', 'search#3')"
             f" WHERE key = 'kd-sweeps' AND {trial_where('search#2')}"
@@ -319,7 +319,7 @@ OF_THE_TRIALS: Damages = {
 }
 
 
-def test_a_second_result_for_a_task_is_found(url: str) -> None:
+def test_a_second_result_for_a_task_is_a_violation(url: str) -> None:
     with study_of(url) as study:
         ours = {"kd-sweeps": {"task": "search#2", "attempt": 1}}
         study.add_trial(optuna.trial.create_trial(value=0.5, user_attrs=ours))
@@ -329,9 +329,11 @@ def test_a_second_result_for_a_task_is_found(url: str) -> None:
     ]
 
 
-def test_a_pruned_trial_is_a_result_if_the_outcome_says_so(url: str) -> None:
+def test_a_pruned_trial_is_a_result_if_its_outcome_is_pruned(url: str) -> None:
     execute(url, f"UPDATE trials SET state = 'PRUNED' WHERE {trial_where('search#2')}")
-    execute(url, f"UPDATE trial_values SET value = 0.125 WHERE {trial_where('search#2')}")  # Optuna's: the last epoch's
+    execute(
+        url, f"UPDATE trial_values SET value = 0.125 WHERE {trial_where('search#2')}"
+    )  # Optuna stores the value of the last epoch
     execute(url, """UPDATE tasks SET outcome = REPLACE(outcome, '"trial": {', '"trial": {"state": "PRUNED", ')""")
     found = audited(url)
     assert not [line for line in found.violations if line.startswith("search#2")]
@@ -339,7 +341,7 @@ def test_a_pruned_trial_is_a_result_if_the_outcome_says_so(url: str) -> None:
     assert found.violations[0].endswith("to be PRUNED, found COMPLETE")
 
 
-def test_trials_of_other_tools_are_a_warning_and_selecting_one_would_be_a_violation(url: str) -> None:
+def test_trials_of_other_tools_are_a_warning_and_selecting_one_is_a_violation(url: str) -> None:
     with study_of(url) as study:
         study.add_trial(optuna.trial.create_trial(value=1.0))
         study.ask()
@@ -355,14 +357,14 @@ def test_trials_of_other_tools_are_a_warning_and_selecting_one_would_be_a_violat
     ]
 
 
-def test_our_mark_removed_from_a_trial_makes_it_another_tools(url: str) -> None:
+def test_a_trial_without_our_mark_counts_as_that_of_another_tool(url: str) -> None:
     execute(url, f"DELETE FROM trial_user_attributes WHERE key = 'kd-sweeps' AND {trial_where('search#2')}")
     found = audited(url)
     assert found.violations == ["search#2 attempt 1 is done: expected trial 3 of study s, found one of another tool"]
     assert len(found.warnings) == 1
 
 
-def test_trials_that_no_mirror_has_ended_are_counted_and_orphans_are_a_warning_until_they_are_reaped(url: str) -> None:
+def test_trials_not_yet_ended_are_counted_and_orphans_are_a_warning_until_they_are_reaped(url: str) -> None:
     execute(
         url,
         f"UPDATE attempts SET told = 0 WHERE {attempt_where('search#2')}",
@@ -370,7 +372,7 @@ def test_trials_that_no_mirror_has_ended_are_counted_and_orphans_are_a_warning_u
         f"DELETE FROM trial_values WHERE {trial_where('search#2')}",
     )
     with study_of(url) as study:
-        for _ in range(2):  # of a worker of an older version that died before it saved the number
+        for _ in range(2):  # as a worker of an older version left them when it died before it saved the number
             trial = study.ask()
             for key, value in {"asked_by": "kd-sweeps", "task": "search#3", "attempt": 1}.items():
                 trial.set_user_attr(key, value)
@@ -383,7 +385,7 @@ def test_trials_that_no_mirror_has_ended_are_counted_and_orphans_are_a_warning_u
     assert (found.violations, found.warnings, found.notes) == ([], [], [])
 
 
-def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gone(url: str) -> None:
+def test_a_deleted_study_is_a_violation_until_it_is_recreated_and_a_warning_from_then_on(url: str) -> None:
     with contextlib.closing(open_studies(resolve(url))) as opened:
         optuna.delete_study(study_name="s", storage=opened.storage)
     gone = audited(url)
@@ -401,10 +403,10 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
     found = audited(url)
     assert (found.violations, found.warnings) == ([], [vanished])
     execute(url, f"UPDATE trials SET number = 1 WHERE {trial_where('search#2', 2)}")
-    assert len(audited(url).violations) == 4, "its numbers do not run from 0, so each task misses its trial"
+    assert len(audited(url).violations) == 4, "the numbers do not start at 0, so no task finds its trial"
 
 
-def test_a_trial_whose_mirror_is_about_to_store_its_number_is_in_order_and_a_second_one_is_not(tmp_path: Path) -> None:
+def test_a_trial_whose_number_is_not_stored_yet_is_fine_and_a_second_one_is_a_violation(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db")
     with contextlib.closing(open_studies(url)) as opened:
         sweep = queries.find_sweep(opened.engine, "s")
@@ -428,5 +430,5 @@ EVERY = DAMAGES | OF_TASKS | OF_THE_TRIALS
 
 
 @pytest.mark.parametrize("damage", EVERY)
-def test_each_damage_is_one_line_that_says_what_was_expected_and_what_was_found(url: str, damage: str) -> None:
+def test_each_damage_gives_one_line_with_what_was_expected_and_what_was_found(url: str, damage: str) -> None:
     check_damage(url, *EVERY[damage])

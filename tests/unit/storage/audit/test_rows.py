@@ -1,4 +1,4 @@
-"""storage.audit.rows: everything is read of one moment, in few queries, and trials as Optuna reads them."""
+"""storage.audit.rows: one snapshot, read in few queries; trials have the values that Optuna reads."""
 
 import optuna
 import pytest
@@ -19,7 +19,7 @@ from tests.support.sweeps.audit_checks import audited, sweep_of
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep
 
 
-def test_a_sweep_that_is_deleted_meanwhile_is_one_line(url: str) -> None:
+def test_a_sweep_deleted_before_the_audit_gives_a_one_line_error(url: str) -> None:
     sweep = sweep_of(url)
     delete(resolve(url), "s")
     with pytest.raises(SweepNotFound, match="deleted"):
@@ -31,19 +31,19 @@ def test_changes_made_during_a_reading_are_not_seen(storage: Studies, engine: En
     storage.create("s", metric="val_accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
     sweep = new_sweep(engine, number=2)
     claims = [claimed(engine, sweep) for _ in range(2)]
-    beside, written = open_engine(engine.url), []
+    second, written = open_engine(engine.url), []
 
     def write_meanwhile(connection: object, cursor: object, statement: str, *more: object) -> None:
-        if "FROM attempts" in statement and not written:  # the tasks were read, the attempts come next
+        if "FROM attempts" in statement and not written:  # the tasks have been read, the attempts have not
             written.append(statement)
-            assert finished(beside, claims[0])
+            assert finished(second, claims[0])
 
     event.listen(engine, "before_cursor_execute", write_meanwhile)
     try:
         states = [[attempt.state for attempt in read_rows(engine, sweep).attempts] for _ in range(2)]
     finally:
         event.remove(engine, "before_cursor_execute", write_meanwhile)
-        beside.dispose()
+        second.dispose()
     assert written
     assert [sorted(moment) for moment in states] == [["running", "running"], ["done", "running"]]
 

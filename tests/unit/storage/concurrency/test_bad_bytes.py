@@ -1,4 +1,4 @@
-"""Bytes and JSON that were damaged in the database: one clear line each, and what can be made again is."""
+"""Bytes and JSON damaged in the database: each gives a one-line error, and `retry` recreates what it can."""
 
 import pytest
 from sqlalchemy import Engine, delete, text, update
@@ -35,24 +35,24 @@ def damaged(engine: Engine, digest: str, data: bytes) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (LOGITS[:-1], rf"is damaged: its {len(LOGITS) - 1} bytes hash to [0-9a-f]{{12}}"),
         (MODEL, rf"is damaged: its {len(MODEL)} bytes hash to [0-9a-f]{{12}}"),
         (b"", "is missing"),
     ],
 )
-def test_a_blob_that_is_not_what_was_stored_is_one_line_and_made_again_by_retry(
-    engine: Engine, data: bytes, said: str
+def test_a_damaged_or_missing_blob_gives_a_one_line_error_and_retry_recreates_it(
+    engine: Engine, data: bytes, message: str
 ) -> None:
     sweep = new_sweep(engine, PLAN)
     digest = taught(engine, sweep)["logits"]
-    assert plans.retry(engine, sweep, revision=1) == [], "all is well"
+    assert plans.retry(engine, sweep, revision=1) == [], "nothing is damaged yet"
     damaged(engine, digest, data)
-    with pytest.raises(BlobCorrupt, match=f"^blob {digest[:12]} {said}") as caught:
+    with pytest.raises(BlobCorrupt, match=f"^blob {digest[:12]} {message}") as caught:
         artifacts.get(engine, digest)
     assert "\n" not in str(caught.value)
-    assert plans.retry(engine, sweep, revision=1) == ["teachers#0"], "and nothing else"
+    assert plans.retry(engine, sweep, revision=1) == ["teachers#0"], "only the task of the damaged blob is retried"
     assert states(engine, sweep) == {"teachers": "open", "search": "open"}
     taught(engine, sweep)
     assert artifacts.get(engine, digest) == LOGITS
@@ -76,12 +76,14 @@ def test_an_outcome_that_is_not_json_names_its_task_and_what_to_type(engine: Eng
         with pytest.raises(RecordBroken) as caught:
             ask()
         assert explain(caught.value) == expected
-    assert queries.phase_records(engine, sweep)[0].counts == {"done": 3}, "what needs no outcome can still be read"
+    assert queries.phase_records(engine, sweep)[0].counts == {"done": 3}, (
+        "counts need no outcome, so they are still readable"
+    )
     assert queries.task_records(engine, sweep, state="waiting") == []
 
 
 @pytest.mark.parametrize("value", ["CAST(X'7bff00' AS TEXT)", "X'7bff00'"])
-def test_an_outcome_that_is_no_text_at_all_names_its_task_too(engine: Engine, value: str) -> None:
+def test_an_outcome_that_is_not_text_names_its_task(engine: Engine, value: str) -> None:
     sweep = new_sweep(engine, number=2)
     for _ in range(2):
         assert finished(engine, claimed(engine, sweep))
@@ -95,7 +97,7 @@ def test_an_outcome_that_is_no_text_at_all_names_its_task_too(engine: Engine, va
 
 
 @pytest.mark.parametrize("outcome", ["null", "5", "[]", '"text"', '{"blobs": 5}'])
-def test_an_outcome_that_is_json_but_no_outcome_is_made_again_as_well(engine: Engine, outcome: str) -> None:
+def test_retry_recreates_an_outcome_that_is_json_of_another_type(engine: Engine, outcome: str) -> None:
     sweep = new_sweep(engine, number=2)
     for _ in range(2):
         assert finished(engine, claimed(engine, sweep))
@@ -116,7 +118,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("damage", OTHERS)
-def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
+def test_any_other_stored_value_that_is_not_json_is_named(engine: Engine, damage: str) -> None:
     sweep = new_sweep(engine, number=3)
     assert tasks.save_point(engine, claimed(engine, sweep), {"alpha": 0.5})
     freeze_selection(engine, sweep, "search.ranks", {"ranks": []})
@@ -125,25 +127,25 @@ def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
         reader(engine, sweep)
     with write(engine) as connection:
         connection.exec_driver_sql(f"UPDATE {damage}")
-    said = []
+    errors = []
     for reader in readers:
         try:
             reader(engine, sweep)
         except RecordBroken as error:
-            said.append(explain(error))
+            errors.append(explain(error))
     cure = "put it back, or create another sweep: kd-sweeps create NAME"
-    assert said == [f"{OTHERS[damage]} is no longer JSON; {cure}"], "and the other readers still work"
+    assert errors == [f"{OTHERS[damage]} is no longer JSON; {cure}"], "the other readers still work"
 
 
 @pytest.mark.parametrize("column", ["spec", "provenance"])
-def test_a_sweep_that_cannot_be_read_is_named_and_the_others_can_be(engine: Engine, column: str) -> None:
+def test_an_unreadable_sweep_is_named_and_the_others_stay_readable(engine: Engine, column: str) -> None:
     new_sweep(engine, name="good")
     new_sweep(engine, name="bad")
     with write(engine) as connection:
         connection.exec_driver_sql(f"UPDATE sweeps SET {column} = '{{' WHERE name = 'bad'")
-    said = f"^the stored {column} of bad is no longer JSON$"
-    with pytest.raises(RecordBroken, match=said):
+    message = f"^the stored {column} of bad is no longer JSON$"
+    with pytest.raises(RecordBroken, match=message):
         queries.find_sweep(engine, "bad")
-    with pytest.raises(RecordBroken, match=said):
+    with pytest.raises(RecordBroken, match=message):
         queries.list_sweeps(engine)
     assert queries.find_sweep(engine, "good").spec == {"name": "good"}

@@ -1,4 +1,4 @@
-"""Locks of others: rows, whole files, a frozen process that holds them. Everybody waits, for a bounded time."""
+"""Locks held by others: rows, whole files, a frozen process. Callers wait for a bounded time."""
 
 import signal
 import sqlite3
@@ -33,7 +33,7 @@ def engine(server: PostgresServer) -> Iterator[Engine]:
 
 @pytest.mark.parametrize("ours", ["100ms", pytest.param("5s", marks=pytest.mark.slow)])
 def test_a_locked_row_is_waited_for(engine: Engine, ours: str) -> None:
-    """Our limit is 5 s, in the short form 0.1 s. The lock is released once we have run into the limit."""
+    """Our limit is 5 s, here 0.1 s in the quick case. The lock is released after our limit has expired once."""
     claim = claimed(engine, new_sweep(engine, number=1))
     if ours != "5s":
         set_on_connect(engine, "lock_timeout", ours)
@@ -43,13 +43,13 @@ def test_a_locked_row_is_waited_for(engine: Engine, ours: str) -> None:
         holder.execute(sqlalchemy.text("SELECT * FROM tasks FOR UPDATE"))
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(finished, engine, claim)
-            wait_until(lambda: any("55P03" in told for told in seen), "our limit was met")
+            wait_until(lambda: any("55P03" in error for error in seen), "lock_timeout did not expire")
             assert not waiting.done()
             holder.rollback()
             assert waiting.result(timeout=30)
 
 
-def test_two_transactions_that_wait_for_each_other_are_both_done(engine: Engine) -> None:
+def test_a_deadlock_is_retried_until_both_transactions_succeed(engine: Engine) -> None:
     new_sweep(engine, number=2)
     both_hold_one = threading.Barrier(2)
 
@@ -69,14 +69,14 @@ def test_two_transactions_that_wait_for_each_other_are_both_done(engine: Engine)
 
     seen = errors_of(engine)
     with ThreadPoolExecutor(2) as pool:
-        for one in [pool.submit(swap, 0, 1), pool.submit(swap, 1, 0)]:
-            one.result()
-    assert any("40P01" in told for told in seen)
+        for swapped in [pool.submit(swap, 0, 1), pool.submit(swap, 1, 0)]:
+            swapped.result()
+    assert any("40P01" in error for error in seen)
     with read(engine) as connection:
         assert connection.exec_driver_sql("SELECT priority FROM tasks").scalars().all() == [2, 2]
 
 
-def test_who_ends_the_last_task_waits_for_one_that_left_the_phase_to_it(engine: Engine) -> None:
+def test_the_phase_closes_when_its_last_two_tasks_end_at_once(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     first = claimed(engine, sweep)
     overlap(tasks, lambda: finished(engine, first), lambda: finished(engine, claimed(engine, sweep)))
@@ -88,7 +88,7 @@ def test_tasks_of_a_phase_end_concurrently_while_others_wait(engine: Engine) -> 
     first, second, third = (claimed(engine, sweep) for _ in range(3))
     seen = errors_of(engine)
     with write(engine) as connection:
-        tasks.close_if_over(connection, 1)  # as a worker that is frozen before its commit
+        tasks.close_if_over(connection, 1)  # like a worker that freezes before its commit
         assert finished(engine, first)
         assert finished(engine, second)
         connection.commit()
@@ -97,24 +97,24 @@ def test_tasks_of_a_phase_end_concurrently_while_others_wait(engine: Engine) -> 
     assert (states(engine, sweep), seen) == ({"search": "closed"}, [])
 
 
-def test_a_phase_whose_last_waiting_task_ends_while_another_looks_is_closed_by_that_one(engine: Engine) -> None:
+def test_a_phase_whose_last_task_ends_while_another_worker_checks_it_is_closed_by_that_worker(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
-    first, beside, looks = claimed(engine, sweep), sqlalchemy.create_engine(engine.url), list[str]()
+    first, elsewhere, looks = claimed(engine, sweep), sqlalchemy.create_engine(engine.url), list[str]()
 
     def end_the_other(*call: object) -> None:
         if str(call[2]).startswith("SAVEPOINT"):
             looks.append(str(call[2]))
-            assert finished(beside, claimed(beside, sweep))
-            assert states(beside, sweep) == {"search": "open"}
+            assert finished(elsewhere, claimed(elsewhere, sweep))
+            assert states(elsewhere, sweep) == {"search": "open"}
 
     event.listen(engine, "before_cursor_execute", end_the_other)
     assert finished(engine, first)
-    beside.dispose()
+    elsewhere.dispose()
     assert (states(engine, sweep), len(looks)) == ({"search": "closed"}, 1)
 
 
-def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engine: Engine) -> None:
-    """An administrator may set this isolation level for the whole database."""
+def test_serialization_failures_are_retried_under_serializable_isolation(engine: Engine) -> None:
+    """An administrator can set this isolation level for a whole database."""
     sweep = new_sweep(engine, number=30)
     set_on_connect(engine, "default_transaction_isolation", "serializable")
     seen = errors_of(engine)
@@ -128,7 +128,7 @@ def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engin
 
     with ThreadPoolExecutor(3) as pool:
         done = Counter(key for keys in pool.map(work, "abc") for key in keys)
-    assert any("40001" in told for told in seen)
+    assert any("40001" in error for error in seen)
     assert done == Counter(f"search#{n}" for n in range(30))
     assert states(engine, sweep) == {"search": "closed"}
 
@@ -166,21 +166,23 @@ FROZEN = """
 
 @pytest.mark.parametrize("limit", ["1s", pytest.param("ours", marks=pytest.mark.slow)])
 def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engine: Engine, limit: str) -> None:
-    """Our limit is 15 s, in the short form 1 s."""
+    """Our limit is 15 s, here 1 s in the quick case."""
     sweep = new_sweep(engine, number=2)
     with running(FROZEN, engine, str(sweep), limit) as frozen:
         assert frozen.stdout is not None
         assert frozen.stdout.readline() == "in the middle of its claim\n"
         first = claimed(engine, sweep)
-        assert first.key == "search#1", "search#0 is locked; others pass it by"
+        assert first.key == "search#1", "search#0 is locked, so it is skipped"
         assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
         again = partial(tasks.claim, engine, sweep, worker="w", host="h", pid=1, lease_s=60)
-        second = wait_until(again, "its lock is kept", 10 if limit == "1s" else 45, every_s=0.1)
-        assert (second.key, second.attempt) == ("search#0", 1), "nothing of the frozen claim was stored"
+        second = wait_until(
+            again, "the lock of the frozen process was not released", 10 if limit == "1s" else 45, every_s=0.1
+        )
+        assert (second.key, second.attempt) == ("search#0", 1), "the frozen claim was rolled back"
         assert tasks.end(engine, first, given_back())
         frozen.send_signal(signal.SIGCONT)
         out, _ = frozen.communicate(timeout=30)
-        assert out == "search#1 2\n", "awake again, it claimed the task that was left"
+        assert out == "search#1 2\n", "once resumed, it claims the task that is left"
 
 
 HOLDER = """
@@ -223,11 +225,11 @@ def test_a_file_that_another_process_keeps_locked_is_waited_for(
             assert holder.stdout.readline() == "locked\n"
             started = time.monotonic()
             assert finished(engine, claim)
-            assert time.monotonic() - started > seconds / 2, "it was not locked"
+            assert time.monotonic() - started > seconds / 2, "the file was not locked"
             assert claimed(engine, sweep).key == "search#1"
 
 
-def test_a_full_disk_is_an_error_for_a_person_at_once_and_a_worker_with_a_result_waits(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_at_once_except_for_a_worker_with_a_result_which_waits(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine, ThreadPoolExecutor() as pool:
         claim = claimed(engine, new_sweep(engine, number=1))
         engine.dispose()

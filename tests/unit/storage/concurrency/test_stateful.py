@@ -1,4 +1,4 @@
-"""The task table against a plain Python model: any operation, by any worker, in any order, with old claims too."""
+"""The task table against a Python model: any operation, by any worker, in any order, with outdated claims too."""
 
 import itertools
 from collections import Counter
@@ -86,8 +86,6 @@ class TaskTable(RuleBasedStateMachine):
         )
         self.model.plan(self.added())
 
-    # workers: with the claims they hold, and with those they held once
-
     @rule(target=claims, worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> Any:
         claim = tasks.claim(self.engine, self.sweep, worker=self.named(worker), host="h", pid=1, lease_s=LEASE_S)
@@ -153,8 +151,6 @@ class TaskTable(RuleBasedStateMachine):
         else:
             assert reap_worker(self.engine, self.named(worker), cap=cap) == expected
 
-    # the owner
-
     @rule(what=st.sampled_from(("pause", "resume", "resume", "resume", "cancel")))
     def steer(self, what: str) -> None:
         if what == "pause":
@@ -202,8 +198,6 @@ class TaskTable(RuleBasedStateMachine):
                 change()
         return expected
 
-    # what always holds
-
     @invariant()
     def the_table_is_as_the_model_says(self) -> None:
         rows, attempts = self.rows(), self.attempts()
@@ -230,27 +224,29 @@ class TaskTable(RuleBasedStateMachine):
         assert queries.outlook(self.engine, self.sweep) == queries.Outlook(self.model.state, unended)
 
     def keep_the_promises(self, rows: list[Row[Any]], attempts: list[Row[Any]]) -> None:
-        """Check without the model: this finds a mistake made in both."""
+        """Check invariants without the model, to find a mistake made in both."""
         at_work = Counter(row.task_id for row in attempts if row.state == "running")
-        assert at_work == Counter(row.id for row in rows if row.state == "running"), "one attempt at most is running"
+        assert at_work == Counter(row.id for row in rows if row.state == "running"), (
+            "at most one attempt of a task runs"
+        )
         done = {row.key: (row.outcome, row.score, row.attempt) for row in rows if row.state == "done"}
         assert {key: done.get(key) for key in self.done} == self.done, "a done task never changes"
         self.done = done
         left = {(row.outcome, row.score, row.finished_at) for row in rows if row.state == "waiting"}
-        assert left <= {(None, None, None)}, "what waits shows nothing of an earlier end"
+        assert left <= {(None, None, None)}, "a waiting task keeps nothing of an earlier end"
         planned = Counter[str]()
         for revision in queries.revisions(self.engine, self.sweep):
             planned.update(revision.planned)
-        assert planned == Counter(row.phase for row in rows), "every task was planned by a revision"
-
-    # how it is read
+        assert planned == Counter(row.phase for row in rows), "every task belongs to a revision"
 
     def named(self, worker: str) -> str:
-        """Name a worker of this sweep only: reaping a worker frees its tasks in every sweep."""
+        """Return the name of a worker in this sweep alone: reaping a worker frees its tasks in every sweep."""
         return f"{worker} of {self.sweep}"
 
     def new_tasks(self, phase: str, priorities: list[int]) -> list[TaskPlan]:
-        return [TaskPlan(key=f"{phase}#{next(self.numbers)}", phase=phase, priority=one) for one in priorities]
+        return [
+            TaskPlan(key=f"{phase}#{next(self.numbers)}", phase=phase, priority=priority) for priority in priorities
+        ]
 
     def added(self) -> list[ModelTask]:
         """Return the tasks that the model does not know yet."""
@@ -293,12 +289,12 @@ def compare(engine: Engine, *, examples: int, steps: int, **more: Any) -> None:
 
 
 @both
-def test_whatever_is_done_in_whatever_order_the_table_does_as_the_model_says(engine: Engine) -> None:
-    # Without shrinking, which takes minutes: the slow form finds the same fault and a small example of it.
+def test_any_operations_in_any_order_leave_the_table_as_the_model(engine: Engine) -> None:
+    # Without shrinking, which takes minutes; the slow test shrinks.
     compare(engine, examples=5, steps=40, derandomize=True, phases=(Phase.generate,))
 
 
 @both
 @pytest.mark.slow
-def test_the_same_with_many_examples(engine: Engine) -> None:
+def test_many_operations_in_any_order_leave_the_table_as_the_model(engine: Engine) -> None:
     compare(engine, examples=600 if engine.dialect.name == "sqlite" else 150, steps=80)

@@ -1,4 +1,4 @@
-"""storage.db.engine, sqlite_file and schema: what may be opened, and what opening may change."""
+"""storage.db.engine, sqlite_file and schema: what can be opened, and what opening changes."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
 
 def files(folder: Path) -> dict[str, tuple[str, int]]:
-    """Return the hash and the time of change of every file in a folder."""
+    """Return the hash and the modification time of every file in a folder."""
     return {
         path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in folder.iterdir()
@@ -62,7 +62,7 @@ def a_path_below_a_file(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (a_missing_file, "names another"),
         (a_text_file, "not a readable SQLite database"),
@@ -71,17 +71,17 @@ def a_path_below_a_file(folder: Path) -> Path:
     ],
 )
 def test_a_file_that_is_not_a_storage_gives_a_one_line_error_and_stays_as_it_is(
-    tmp_path: Path, make: Callable[[Path], Path], said: str
+    tmp_path: Path, make: Callable[[Path], Path], message: str
 ) -> None:
     url = resolve(f"sqlite:///{make(tmp_path)}")
     before = files(tmp_path)
-    missing = said == "names another"
+    missing = message == "names another"
     for read_only in (True, False):
-        with pytest.raises(StorageError, match=said) as caught:
+        with pytest.raises(StorageError, match=message) as caught:
             open_engine(url, read_only=read_only)
         assert "\n" not in str(caught.value)
         assert explain(caught.value).endswith("; make one with: kd-sweeps create NAME") == missing
-    if make is not a_missing_file:  # which would be made
+    if make is not a_missing_file:  # it would be created
         with pytest.raises(StorageError), create_lock(url):
             pass
         with pytest.raises(StorageError):
@@ -89,19 +89,19 @@ def test_a_file_that_is_not_a_storage_gives_a_one_line_error_and_stays_as_it_is(
     assert files(tmp_path) == before
 
 
-def test_creating_in_a_directory_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_directory_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=f"mkdir -p {tmp_path}/no/such"):
         open_engine(resolve(f"sqlite:///{tmp_path}/no/such/x.db"), must_exist=False)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_creating_in_a_read_only_directory_says_so(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_creating_in_a_read_only_directory_is_an_error_about_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     with pytest.raises(Unreachable, match="no permission to write"):
         open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), must_exist=False)
 
 
-def test_creating_on_a_read_only_file_system_says_so_and_blames_no_permission(tmp_path: Path) -> None:
+def test_creating_on_a_read_only_file_system_is_not_an_error_about_permission(tmp_path: Path) -> None:
     try:
         with small_disk(tmp_path / "disk", megabytes=1) as disk:
             subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
@@ -111,7 +111,7 @@ def test_creating_on_a_read_only_file_system_says_so_and_blames_no_permission(tm
         pytest.skip(str(error))
 
 
-def test_a_database_without_our_tables_is_not_touched_by_reading(tmp_path: Path) -> None:
+def test_reading_a_database_without_our_tables_changes_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as connection:
         connection.execute("CREATE TABLE studies (study_id INTEGER PRIMARY KEY)")
     before = files(tmp_path)
@@ -120,7 +120,7 @@ def test_a_database_without_our_tables_is_not_touched_by_reading(tmp_path: Path)
     assert files(tmp_path) == before
 
 
-def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_damaged_database_gives_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
     with pytest.raises(NotAStorage, match="not a readable SQLite database"):
@@ -128,18 +128,18 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [tables.SCHEMA_VERSION - 1, tables.SCHEMA_VERSION + 1])
-def test_another_schema_version_is_refused_with_what_to_do(tmp_path: Path, version: int) -> None:
+def test_another_schema_version_is_refused_with_the_remedy(tmp_path: Path, version: int) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         with write(engine) as connection:
             connection.execute(tables.version_table.update().values(version=version))
-        told = "upgrade kd-sweeps" if version > tables.SCHEMA_VERSION else "older kd-sweeps"
-        with pytest.raises(NotAStorage, match=told):
+        remedy = "upgrade kd-sweeps" if version > tables.SCHEMA_VERSION else "older kd-sweeps"
+        with pytest.raises(NotAStorage, match=remedy):
             open_engine(engine.url)
-        with pytest.raises(NotAStorage, match=told):
+        with pytest.raises(NotAStorage, match=remedy):
             create_tables(engine)
 
 
-def test_another_programs_tables_are_left_alone(tmp_path: Path) -> None:
+def test_tables_of_another_program_are_left_alone(tmp_path: Path) -> None:
     engine = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), must_exist=False)
     with write(engine) as connection:
         connection.exec_driver_sql("CREATE TABLE tasks (title TEXT)")
@@ -158,7 +158,7 @@ def test_a_reading_engine_cannot_write(engine: Engine) -> None:
     reading.dispose()
 
 
-def test_reading_leaves_no_file_and_no_changed_byte(tmp_path: Path) -> None:
+def test_reading_creates_no_file_and_changes_no_byte(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         new_sweep(engine)
     before = files(tmp_path)
@@ -169,7 +169,7 @@ def test_reading_leaves_no_file_and_no_changed_byte(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
-def test_reading_after_a_killed_writer_sees_its_last_commit_and_changes_nothing(tmp_path: Path) -> None:
+def test_reading_after_a_killed_writer_gives_its_last_commit_and_changes_nothing(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         new_sweep(engine, name="last-words")
         (tmp_path / "killed").mkdir()
@@ -187,8 +187,8 @@ def test_reading_after_a_killed_writer_sees_its_last_commit_and_changes_nothing(
 def test_every_connection_has_our_settings(engine: Engine) -> None:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            asked = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
-            found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+            pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+            found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
             assert found == ["wal", 1, 60_000, 1]
         else:
             names = ("lock_timeout", "idle_in_transaction_session_timeout", "TimeZone")
@@ -196,10 +196,12 @@ def test_every_connection_has_our_settings(engine: Engine) -> None:
             assert found == ["5s", "15s", "UTC"]
 
 
-def test_a_closed_port_is_one_clear_line_without_the_password() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: refused, and no other process can take it
-        url = resolve(f"postgresql://u:geheim@127.0.0.1:{taken.getsockname()[1]}/db")
+def test_a_closed_port_gives_a_one_line_error_without_the_password() -> None:
+    with socket.socket() as bound:
+        bound.bind(
+            ("127.0.0.1", 0)
+        )  # bound but not listening: connections are refused, and no other process can take the port
+        url = resolve(f"postgresql://u:geheim@127.0.0.1:{bound.getsockname()[1]}/db")
         for attempt in (lambda: open_engine(url), lambda: create_lock(url).__enter__()):
             with pytest.raises(Unreachable, match="refused") as caught:
                 attempt()
@@ -208,10 +210,10 @@ def test_a_closed_port_is_one_clear_line_without_the_password() -> None:
             assert "u:***@127.0.0.1" in str(caught.value)
 
 
-def test_reading_modules_are_light() -> None:
+def test_the_modules_for_reading_import_nothing_heavy() -> None:
     script = (
         "import sys, storage.url, storage.db.engine, storage.records.queries, storage.records.artifacts,"
-        " storage.records.artifacts, storage.queue.plans, storage.queue.tasks, storage.studies.mirror,"
+        " storage.queue.plans, storage.queue.tasks, storage.studies.mirror,"
         " storage.studies.space;"
         " print([m for m in ('optuna', 'keras', 'tensorflow', 'filelock', 'numpy') if m in sys.modules])"
     )
@@ -219,7 +221,7 @@ def test_reading_modules_are_light() -> None:
     assert child.stdout.strip() == "[]"
 
 
-def test_a_new_sqlite_file_and_its_side_files_are_the_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_access_a_new_sqlite_file_and_its_side_files(tmp_path: Path) -> None:
     url = resolve(f"sqlite:///{tmp_path}/a.db")
     before = os.umask(0o022)
     try:
@@ -232,7 +234,7 @@ def test_a_new_sqlite_file_and_its_side_files_are_the_owners_alone(tmp_path: Pat
     assert modes == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
 
 
-def test_a_sqlite_file_that_others_were_let_in_stays_as_it_is(tmp_path: Path) -> None:
+def test_the_permissions_of_an_existing_sqlite_file_stay(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.touch()
     path.chmod(0o660)
@@ -240,7 +242,7 @@ def test_a_sqlite_file_that_others_were_let_in_stays_as_it_is(tmp_path: Path) ->
     assert path.stat().st_mode & 0o777 == 0o660
 
 
-def test_a_database_without_an_encoding_is_one_clear_line(postgres_url: str) -> None:
+def test_a_database_without_an_encoding_gives_a_one_line_error(postgres_url: str) -> None:
     url = resolve(postgres_url)
     admin = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
     name = f"{url.database}_ascii"
@@ -262,7 +264,7 @@ def test_a_database_without_an_encoding_is_one_clear_line(postgres_url: str) -> 
         admin.dispose()
 
 
-def test_a_file_that_was_removed_under_an_engine_is_one_clear_line_each_time_until_it_is_back(tmp_path: Path) -> None:
+def test_a_file_removed_while_in_use_gives_a_one_line_error_until_it_is_back(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with new_storage(f"sqlite:///{path}") as engine:
         sweep = new_sweep(engine)
@@ -276,7 +278,7 @@ def test_a_file_that_was_removed_under_an_engine_is_one_clear_line_each_time_unt
         reading.dispose()
 
 
-def test_a_writer_gets_an_error_after_its_file_was_replaced_and_a_reader_sees_the_new_one(tmp_path: Path) -> None:
+def test_a_writer_whose_file_was_replaced_gets_an_error_and_a_reader_reads_the_new_file(tmp_path: Path) -> None:
     path, other = tmp_path / "x.db", f"sqlite:///{tmp_path}/other.db"
     with new_storage(f"sqlite:///{path}") as engine:
         sweep = new_sweep(engine)
@@ -284,7 +286,7 @@ def test_a_writer_gets_an_error_after_its_file_was_replaced_and_a_reader_sees_th
         new_sweep(engine, number=7)
     writing = open_engine(resolve(f"sqlite:///{path}"))
     assert queries.outlook(writing, sweep).unended == 3
-    writing.dispose()  # a new connection would be one to the new file
+    writing.dispose()  # a new connection would open the new file
     reading = open_engine(resolve(f"sqlite:///{path}"), read_only=True)
     (tmp_path / "other.db").replace(path)
     for _ in range(2):
@@ -295,9 +297,9 @@ def test_a_writer_gets_an_error_after_its_file_was_replaced_and_a_reader_sees_th
     writing.dispose()
 
 
-def test_a_lock_file_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_created_is_an_error_at_once(tmp_path: Path) -> None:
     if not Path("/proc/self").exists():
-        pytest.skip("no /proc, where root may make no file either")
+        pytest.skip("no /proc, where even root cannot create a file")
     for folder, name in ((Path("/proc"), "x.db"), (tmp_path, f"{'x' * 248}.db")):
         url = resolve(f"sqlite:///{folder}/{name}")
         wanted = pytest.raises(Unreachable, match=r"cannot make .*(x\.db\.lock: |no permission)")
@@ -307,7 +309,7 @@ def test_a_lock_file_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("cut", [1, 4_096, 0.5])
-def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(tmp_path: Path, cut: float) -> None:
+def test_a_truncated_file_gives_a_one_line_error_and_stays_as_it_is(tmp_path: Path, cut: float) -> None:
     path = tmp_path / "x.db"
     with new_storage(f"sqlite:///{path}") as engine:
         new_sweep(engine, number=200)
@@ -322,7 +324,7 @@ def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(tmp_path: 
     assert files(tmp_path) == before
 
 
-def test_a_file_whose_last_pages_are_still_in_its_wal_is_whole(tmp_path: Path) -> None:
+def test_a_file_whose_last_pages_are_in_its_wal_opens(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with new_storage(f"sqlite:///{path}"):
         pass
@@ -335,7 +337,7 @@ def test_a_file_whose_last_pages_are_still_in_its_wal_is_whole(tmp_path: Path) -
         open_engine(resolve(f"sqlite:///{path}")).dispose()
 
 
-def test_how_many_connections_there_are_is_what_the_server_the_role_and_the_database_allow(
+def test_the_connection_limit_is_the_least_of_those_of_server_role_and_database(
     server: PostgresServer,
 ) -> None:
     with new_storage(server.new_database()) as engine, server.admin() as admin:
@@ -348,12 +350,12 @@ def test_how_many_connections_there_are_is_what_the_server_the_role_and_the_data
             assert most_connections(engine) == 5
         finally:
             admin.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
-        with LossyProxy(server.port) as proxy:  # as pgbouncer: it may take more clients than the server does
+        with LossyProxy(server.port) as proxy:  # like pgbouncer, which may accept more clients than the server
             far = open_engine(engine.url.set(port=proxy.port))
             assert most_connections(far) is None
             far.dispose()
 
 
-def test_a_file_takes_any_number_of_connections(tmp_path: Path) -> None:
+def test_a_sqlite_file_has_no_limit_of_connections(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         assert most_connections(engine) is None

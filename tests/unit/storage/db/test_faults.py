@@ -1,4 +1,4 @@
-"""Faults of a server: which ones are waited out, which ones are final, and how each one reads."""
+"""Faults of a server: which are waited out, which are final, and the error for each."""
 
 import contextlib
 import sqlite3
@@ -30,7 +30,7 @@ def engine(server: PostgresServer) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("mode", [pytest.param("fast", marks=pytest.mark.slow), "immediate"])
-def test_a_server_that_is_stopped_and_comes_back_is_waited_for(
+def test_a_stopped_server_is_waited_for(
     server: PostgresServer, engine: Engine, mode: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     sweep = new_sweep(engine, number=2)
@@ -43,7 +43,7 @@ def test_a_server_that_is_stopped_and_comes_back_is_waited_for(
     assert any("retrying (1): cannot use" in line for line in lines)
     assert any("refused" in line for line in lines)
     tries = [int(line.partition("retrying (")[2].partition(")")[0]) for line in lines]
-    assert set(tries) <= {1, 2, 4, 8, 16}, "a line for each try would flood the log"
+    assert set(tries) <= {1, 2, 4, 8, 16}, "logging every try would flood the log"
     assert max(tries) >= 4
     assert not any("\n" in line or PASSWORD in line for line in lines)
 
@@ -65,7 +65,7 @@ def test_a_server_that_is_shutting_down_is_waited_for(server: PostgresServer, en
     assert any("shutting down" in text for text in seen)
 
 
-def test_a_server_that_is_starting_is_waited_for_by_the_first_call_too(server: PostgresServer, engine: Engine) -> None:
+def test_a_starting_server_is_waited_for_by_the_first_call(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     engine.dispose()
     server.stop()
@@ -109,10 +109,10 @@ def fill(guests: contextlib.ExitStack, conninfo: str) -> None:
             guests.enter_context(psycopg.connect(conninfo))
         except psycopg.OperationalError:
             return
-    raise AssertionError("there is room for more than 100")
+    raise AssertionError("the server takes more than 100 connections")
 
 
-def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
+def test_a_lasting_fault_gives_a_one_line_error_after_the_bound_with_what_to_type(
     server: PostgresServer, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     claim = claimed(engine, new_sweep(engine, number=1))
@@ -121,14 +121,14 @@ def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
     with pytest.raises(Unreachable, match=r"refused; check that it is up, and type the command again") as caught:
         retry_transient(1.0)(tasks.renew)(engine, claim, 60.0)
     assert 1.0 < time.monotonic() - started < 8
-    told = [str(caught.value), *(record.getMessage() for record in caplog.records)]
-    assert not any("\n" in line or PASSWORD in line for line in told)
+    messages = [str(caught.value), *(record.getMessage() for record in caplog.records)]
+    assert not any("\n" in line or PASSWORD in line for line in messages)
     server.start()
     assert tasks.renew(engine, claim, 60.0)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"password": "wrong"}, "password authentication failed .* check the user and the password"),
         ({"database": "nowhere"}, '"nowhere" does not exist; make it with: createdb nowhere'),
@@ -138,27 +138,27 @@ def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
         ({"query": {"sslmode": "require"}}, "does not support SSL"),
     ],
 )
-def test_what_no_waiting_cures_is_one_line_at_once(
-    server: PostgresServer, change: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+def test_a_final_fault_gives_a_one_line_error_at_once(
+    server: PostgresServer, change: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = resolve(server.url("postgres")).set(**change)
-    with pytest.raises(Unreachable, match=said) as caught:
+    with pytest.raises(Unreachable, match=message) as caught:
         open_engine(url)
     assert "\n" not in str(caught.value)
-    assert not caplog.records, "it was tried again"
+    assert not caplog.records, "a final fault is not retried"
     for secret in (PASSWORD, "wrong", "s3cr3t"):
         assert secret not in str(caught.value)
 
 
-def test_an_error_that_is_its_own_cause_is_no_endless_loop() -> None:
-    """As `raise error from error` makes it."""
+def test_an_error_that_is_its_own_cause_makes_no_endless_loop() -> None:
+    """`raise error from error` makes such a cycle."""
     error = Unreachable("x")
     error.__cause__ = error
     assert not is_transient(error)
     assert not is_refused_for_now(error)
 
 
-def test_a_role_that_may_not_log_in_is_told_so(server: PostgresServer) -> None:
+def test_a_role_without_login_gets_an_error_that_names_the_cause(server: PostgresServer) -> None:
     with server.admin() as connection:
         connection.execute("CREATE ROLE retired NOLOGIN PASSWORD 'x'")
     with pytest.raises(Unreachable, match="not permitted to log in; check the user in the URL") as caught:
@@ -168,7 +168,7 @@ def test_a_role_that_may_not_log_in_is_told_so(server: PostgresServer) -> None:
         connection.execute("DROP ROLE retired")
 
 
-def test_a_dead_connection_that_is_given_back_is_thrown_away_without_a_page_of_traceback(
+def test_returning_a_dead_connection_to_the_pool_logs_no_traceback(
     server: PostgresServer, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = engine.raw_connection()
@@ -178,15 +178,15 @@ def test_a_dead_connection_that_is_given_back_is_thrown_away_without_a_page_of_t
     assert not caplog.records
 
 
-def test_a_name_that_resolves_no_more_may_come_back(server: PostgresServer, engine: Engine) -> None:
-    """A container's name does not resolve while its service restarts."""
+def test_a_host_name_that_stops_resolving_is_a_transient_fault(server: PostgresServer, engine: Engine) -> None:
+    """The name of a container does not resolve while its service restarts."""
     gone = sqlalchemy.create_engine(engine.url.set(host="no.such.host.invalid"))
     with pytest.raises(Unreachable) as caught, read(gone):
         pass
     assert is_transient(caught.value)
 
 
-def test_writing_where_only_reading_is_allowed_is_not_tried_again(server: PostgresServer, engine: Engine) -> None:
+def test_writing_to_a_read_only_database_is_not_retried(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     with server.admin() as connection:
         connection.execute(f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only = on")
@@ -196,16 +196,16 @@ def test_writing_where_only_reading_is_allowed_is_not_tried_again(server: Postgr
     assert not is_transient(caught.value)
 
 
-def test_a_value_that_is_too_big_for_sqlite_is_one_line(tmp_path: Path) -> None:
+def test_a_value_too_big_for_sqlite_gives_a_one_line_error(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         with read(engine) as connection:
             driver: Any = connection.connection.driver_connection
-            driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # the same connection is used again
+            driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # the pool hands out this connection again
         with pytest.raises(StorageError, match=r"x.db cannot hold this: string or blob too big; one row of SQLite"):
             artifacts.put(engine, b"x" * 20_000)
 
 
-def test_who_waits_for_an_answer_is_told_sooner_than_who_works_at_night(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_shortens_the_retries_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.uniform", lambda low, high: 5.0)  # the longest pause between two tries
     locked = sqlite3.OperationalError("database is locked")
     locked.sqlite_errorcode = sqlite3.SQLITE_BUSY

@@ -1,4 +1,4 @@
-"""storage.db.upgrade: files that older code wrote become what this one writes, whole or not at all."""
+"""storage.db.upgrade: storages of older versions get the current schema, completely or not at all."""
 
 import os
 import sqlite3
@@ -38,7 +38,9 @@ Run = Callable[..., tuple[int, str, str]]
     [("sqlite", 1), ("sqlite", 2), ("sqlite", 3), ("postgres", 1)],
     indirect=["storage_url"],
 )
-def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str, tmp_path: Path, version: int) -> None:
+def test_an_upgraded_storage_has_the_schema_of_a_new_one_and_every_row(
+    storage_url: str, tmp_path: Path, version: int
+) -> None:
     url = placed(version, storage_url, tmp_path)
     unpack(version, tmp_path / "before.db")
     before = rows_of(tmp_path / "before.db")
@@ -68,7 +70,9 @@ def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str
     engine.dispose()
 
 
-def test_a_storage_of_the_version_before_is_as_a_new_one_once_upgraded(engine: Engine, tmp_path: Path) -> None:
+def test_a_storage_of_the_previous_version_has_the_schema_of_a_new_one_after_an_upgrade(
+    engine: Engine, tmp_path: Path
+) -> None:
     url = unpack(tables.SCHEMA_VERSION - 1, tmp_path / "x.db")
     upgrade(url)
     upgraded = open_engine(url)
@@ -76,7 +80,7 @@ def test_a_storage_of_the_version_before_is_as_a_new_one_once_upgraded(engine: E
     upgraded.dispose()
 
 
-def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_copy_of_an_sqlite_file_is_kept_and_never_overwrites_an_earlier_copy(tmp_path: Path) -> None:
     first = None
     for name in ("x.schema-1.db", "x.schema-1.2.db"):
         url = unpack(1, tmp_path / "x.db")
@@ -90,7 +94,7 @@ def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritt
 
 
 @both
-def test_a_storage_of_this_version_stays_as_it_is_and_a_newer_one_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_a_storage_of_this_version_is_unchanged_and_a_newer_one_is_refused(engine: Engine, tmp_path: Path) -> None:
     assert upgrade(engine.url) == Upgraded(tables.SCHEMA_VERSION, tables.SCHEMA_VERSION, None)
     with new_storage(f"sqlite:///{tmp_path}/x.db") as newer, write(newer) as connection:
         connection.execute(tables.version_table.update().values(version=tables.SCHEMA_VERSION + 1))
@@ -98,7 +102,7 @@ def test_a_storage_of_this_version_stays_as_it_is_and_a_newer_one_is_refused(eng
         upgrade(newer.url)
 
 
-def test_a_file_that_is_not_a_storage_is_refused_and_no_other_file_is_left(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_storage_is_refused_and_no_file_is_created(tmp_path: Path) -> None:
     with pytest.raises(NotAStorage, match="no storage at"):
         upgrade(resolve(f"sqlite:///{tmp_path}/missing.db"))
     (tmp_path / "text.db").write_text("not a database, but long enough to be read as one\n" * 20)
@@ -107,7 +111,7 @@ def test_a_file_that_is_not_a_storage_is_refused_and_no_other_file_is_left(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
 
 
-def test_live_leases_stop_it_and_lapsed_ones_do_not(storage_url: str, tmp_path: Path) -> None:
+def test_live_leases_prevent_an_upgrade_and_lapsed_ones_do_not(storage_url: str, tmp_path: Path) -> None:
     url = placed(1, storage_url, tmp_path)
     engine = sqlalchemy.create_engine(url)
     now = "extract(epoch FROM now())" if engine.dialect.name == "postgresql" else "unixepoch('now')"
@@ -125,7 +129,7 @@ def test_live_leases_stop_it_and_lapsed_ones_do_not(storage_url: str, tmp_path: 
     engine.dispose()
 
 
-def test_where_no_copy_can_be_written_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_that_cannot_write_its_copy_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -145,7 +149,9 @@ def _upgrade_and_crash(url: str, point: str) -> None:
 
 @pytest.mark.processes
 @pytest.mark.slow_on("postgres")
-def test_a_kill_at_any_point_leaves_the_old_storage_to_the_next_upgrade(storage_url: str, tmp_path: Path) -> None:
+def test_an_upgrade_killed_at_any_point_leaves_the_old_storage_and_can_be_repeated(
+    storage_url: str, tmp_path: Path
+) -> None:
     url = placed(1, storage_url, tmp_path)
     on_sqlite = url.get_backend_name() == "sqlite"
     points = [point for point in POINTS["upgrade"] if on_sqlite or "cop" not in point]
@@ -162,20 +168,20 @@ def test_a_kill_at_any_point_leaves_the_old_storage_to_the_next_upgrade(storage_
 
 
 @pytest.mark.processes
-def test_of_five_at_once_one_does_it_and_the_others_find_it_done(storage_url: str, tmp_path: Path) -> None:
+def test_of_five_upgrades_at_once_one_does_the_work(storage_url: str, tmp_path: Path) -> None:
     url = placed(1, storage_url, tmp_path)
     several = [FORK.Process(target=_upgrade_and_crash, args=(storage_url, "")) for _ in range(5)]
-    for one in several:
-        one.start()
-    for one in several:
-        one.join(60)
-    assert [one.exitcode for one in several] == [0] * 5
+    for process in several:
+        process.start()
+    for process in several:
+        process.join(60)
+    assert [process.exitcode for process in several] == [0] * 5
     open_engine(url).dispose()
     assert len(list(tmp_path.glob("*.schema-1*.db"))) == (url.get_backend_name() == "sqlite")
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_are_done(tmp_path: Path, version: int) -> None:
+def test_tasks_added_to_a_sweep_of_an_older_version_are_done(tmp_path: Path, version: int) -> None:
     url = unpack(version, tmp_path / "x.db")
     upgrade(url)
     engine = open_engine(url)
@@ -183,7 +189,7 @@ def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_are_done(tmp_path
     before = len(queries.task_records(engine, sweep.id))
     if version == 1:
         added = extend(url, "old", seeds=1).tasks
-    else:  # its one look is taken, so `extend` would refuse: the plan is changed as it does it
+    else:  # its only look is used, so `extend` refuses; change the plan as `extend` would
         larger, further = more(stored_spec(sweep), seeds=1)
         added = len(further.tasks)
         plans.extend(
@@ -198,7 +204,7 @@ def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_are_done(tmp_path
     engine.dispose()
 
 
-def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sweeps: Run, tmp_path: Path) -> None:
+def test_the_error_for_an_old_storage_names_the_command_that_upgrades_it(kd_sweeps: Run, tmp_path: Path) -> None:
     unpack(1, tmp_path / "kd-sweeps.db")
     code, _, err = kd_sweeps("status", "old")
     assert code == 1

@@ -1,4 +1,4 @@
-"""A clock that jumps: the database's, by which leases are counted; what it does to those who work and who are dead."""
+"""A database clock that jumps: living workers keep their tasks, dead ones lose theirs. Leases follow that clock."""
 
 from sqlalchemy import Engine, update
 
@@ -15,7 +15,7 @@ LEASE_S = 60.0
 
 
 def jump(engine: Engine, seconds: float) -> None:
-    """Set the database's clock forward: move all stored times back instead."""
+    """Move all stored times back, as if the clock of the database had jumped forward."""
     with write(engine) as connection:
         connection.execute(update(attempts).values(lease_until=attempts.c.lease_until - seconds))
         connection.execute(update(sweeps).values(repaired_at=sweeps.c.repaired_at - seconds))
@@ -25,13 +25,13 @@ def look(engine: Engine, sweep: int) -> list[str]:
     """Return the tasks that a worker frees when it looks for dead ones."""
     before = workers.take_repair(engine, sweep, "watcher", every_s=0.0)
     assert before is not None
-    taken = reap(engine, sweep, cap=None, lease_s=LEASE_S, lapsed_before=before)
-    return [key for key, _, _ in taken]
+    reaped = reap(engine, sweep, cap=None, lease_s=LEASE_S, lapsed_before=before)
+    return [key for key, _, _ in reaped]
 
 
 def left_s(engine: Engine, claim: TaskRecord) -> float:
-    (found,) = [one for one in queries.running_tasks(engine, claim.sweep_id) if one.task_id == claim.id]
-    return found.lease_left_s
+    (running,) = [task for task in queries.running_tasks(engine, claim.sweep_id) if task.task_id == claim.id]
+    return running.lease_left_s
 
 
 @both
@@ -41,14 +41,14 @@ def test_a_clock_set_forward_takes_tasks_from_dead_workers_only(engine: Engine) 
     assert look(engine, sweep) == []
     jump(engine, HOUR)
     assert left_s(engine, alive) < -3000
-    assert look(engine, sweep) == [], "no worker had the time to renew"
+    assert look(engine, sweep) == [], "no worker has had time to renew"
     assert tasks.renew(engine, alive, LEASE_S)
     assert look(engine, sweep) == [dead.key]
     assert finished(engine, alive)
 
 
 @both
-def test_a_clock_set_back_leaves_no_dead_worker_its_task_for_as_long(engine: Engine) -> None:
+def test_a_clock_set_back_does_not_prolong_the_lease_of_a_dead_worker(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     alive, dead = claimed(engine, sweep, lease_s=LEASE_S), claimed(engine, sweep, lease_s=LEASE_S)
     look(engine, sweep)
@@ -63,7 +63,7 @@ def test_a_clock_set_back_leaves_no_dead_worker_its_task_for_as_long(engine: Eng
 
 
 @both
-def test_a_lease_of_another_sweep_stays_as_long_as_it_is(engine: Engine) -> None:
+def test_leases_of_other_sweeps_stay_as_they_are(engine: Engine) -> None:
     one, other = new_sweep(engine, name="one", number=1), new_sweep(engine, name="other", number=1)
     claim = claimed(engine, other, lease_s=HOUR)
     look(engine, one)

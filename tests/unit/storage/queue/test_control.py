@@ -1,4 +1,4 @@
-"""storage.queue.workers: pause, resume and cancel, on whatever is at work."""
+"""storage.queue.workers: pause, resume and cancel while workers are running."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def counts(engine: Engine, sweep: int) -> Counter[str]:
     return Counter(task.state for task in queries.task_records(engine, sweep))
 
 
-def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_once_nothing_is_left(engine: Engine) -> None:
+def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_when_nothing_is_left(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     names = ["at work", "first", "second", "third"]
     for name in [*names, "gone"]:
@@ -40,7 +40,7 @@ def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_once_nothing_
     assert sorted(workers.to_wake(engine, sweep, most=1)) == names
 
 
-def test_a_sweep_is_steered_alone(engine: Engine) -> None:
+def test_steering_a_sweep_leaves_the_others_alone(engine: Engine) -> None:
     one, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     held = claimed(engine, other)
     assert workers.cancel(engine, one) == 3
@@ -73,9 +73,9 @@ OVERLAPS = [
 ]
 
 
-@pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # on SQLite who writes is alone
+@pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # SQLite has a single writer
 @pytest.mark.parametrize(("first", "module", "second"), OVERLAPS, ids=lambda it: it.__name__.removeprefix("storage."))
-def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
+def test_two_commands_at_once_leave_a_sweep_in_one_state(
     engine: Engine, first: Change, module: ModuleType, second: Change
 ) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})

@@ -14,7 +14,7 @@ LONG_S = 30.0
 
 
 def waited(listener: Listener, *, most_s: float = LONG_S) -> float:
-    """Return the seconds it waited."""
+    """Return the seconds that the listener waited."""
     began = time.monotonic()
     listener.wait(most_s=most_s)
     return time.monotonic() - began
@@ -25,18 +25,18 @@ def ends() -> tuple[int, int]:
     return os.pipe()
 
 
-def test_a_call_wakes_once_however_often_it_came_and_one_that_was_heard_is_over(ends: tuple[int, int]) -> None:
+def test_repeated_calls_wake_once_and_clear_discards_earlier_calls(ends: tuple[int, int]) -> None:
     reading, writing = ends
     listener = Listener(threading.Event(), pipe(reading))
     os.write(writing, b"\n" * 100)
     assert waited(listener) < 5
-    assert waited(listener, most_s=0.2) >= 0.15, "a hundred calls are one"
+    assert waited(listener, most_s=0.2) >= 0.15, "a hundred calls wake once"
     os.write(writing, b"\n")
     listener.clear()
-    assert waited(listener, most_s=0.2) >= 0.15, "what came before the look is answered by it"
+    assert waited(listener, most_s=0.2) >= 0.15, "a call before clear() is already handled"
 
 
-def test_a_call_that_comes_between_the_look_and_the_wait_is_heard(ends: tuple[int, int]) -> None:
+def test_a_call_between_clear_and_wait_wakes(ends: tuple[int, int]) -> None:
     reading, writing = ends
     listener = Listener(threading.Event(), pipe(reading))
     listener.clear()
@@ -54,16 +54,16 @@ def test_without_its_launch_a_worker_polls(ends: tuple[int, int], caplog: pytest
     assert len(caplog.records) == 1
 
 
-def test_who_shall_stop_waits_no_longer(ends: tuple[int, int]) -> None:
+def test_a_worker_that_is_asked_to_stop_stops_waiting(ends: tuple[int, int]) -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     assert waited(Listener(stop, pipe(ends[0]))) < 5
 
 
-def test_a_notification_of_this_sweep_wakes_and_one_of_another_does_not(engine: Engine) -> None:
+def test_a_notification_wakes_the_workers_of_its_sweep_alone(engine: Engine) -> None:
     with listen(engine, 7, stop=threading.Event()) as listener:
         if engine.dialect.name == "sqlite":
-            assert 0.3 < waited(listener) < 5, "without notifications it polls"
+            assert 0.3 < waited(listener) < 5, "without notifications a worker polls"
             return
         with write(engine) as connection:
             notify(connection, 7)

@@ -1,4 +1,4 @@
-"""storage.queue: a sweep appears whole; phases open, close, fail and skip by themselves."""
+"""storage.queue: a sweep is created as a whole; phases open, close, fail and are skipped automatically."""
 
 import pytest
 from sqlalchemy import Engine
@@ -29,7 +29,7 @@ def insert(engine: Engine, fingerprint: str, *, phases: list[PhasePlan], plan: l
 def test_the_same_sweep_twice_changes_nothing_and_another_spec_is_refused(engine: Engine) -> None:
     phases, plan = [PhasePlan(name="search", stage="search", minimum=1)], [TaskPlan(key="search#0", phase="search")]
     assert insert(engine, "a", phases=phases, plan=plan)
-    assert not insert(engine, "a", phases=phases, plan=plan * 1)
+    assert not insert(engine, "a", phases=phases, plan=plan)
     with pytest.raises(SpecConflict, match="choose another name"):
         insert(engine, "b", phases=phases, plan=plan)
     sweep = queries.find_sweep(engine, "s")
@@ -38,22 +38,24 @@ def test_the_same_sweep_twice_changes_nothing_and_another_spec_is_refused(engine
 
 
 @pytest.mark.parametrize(
-    ("needs", "key", "phase", "said"),
+    ("needs", "key", "phase", "message"),
     [
         ([Dependency("later")], "a#0", "a", "no earlier phase"),
         ([Dependency("a", after_any_end=True)], "a#0", "a", "no earlier phase"),
         ([], "a#0", "b", "does not exist"),
     ],
 )
-def test_contradictions_write_nothing(engine: Engine, needs: list[Dependency], key: str, phase: str, said: str) -> None:
+def test_an_inconsistent_plan_writes_nothing(
+    engine: Engine, needs: list[Dependency], key: str, phase: str, message: str
+) -> None:
     phases = [PhasePlan(name="a", stage="a", needs=tuple(needs), minimum=0)]
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         insert(engine, "a", phases=phases, plan=[TaskPlan(key=key, phase=phase)])
     with pytest.raises(SweepNotFound, match="none yet"):
         queries.find_sweep(engine, "s")
 
 
-def test_a_phase_with_too_few_done_fails_and_everything_behind_it_is_skipped_with_the_reason(engine: Engine) -> None:
+def test_a_phase_with_too_few_done_fails_and_every_later_phase_is_skipped_with_the_reason(engine: Engine) -> None:
     needs = {
         "search": ((), 2, 2),
         "confirm": (("search",), 1, 3),
@@ -70,22 +72,22 @@ def test_a_phase_with_too_few_done_fails_and_everything_behind_it_is_skipped_wit
     reasons = {phase.name: phase.reason for phase in queries.phase_records(engine, sweep)}
     assert reasons["search"] == "1 of 2 done, 2 needed; search#0: the loss is NaN"
     assert reasons["confirm"] == f"needs search, which failed ({reasons['search']})"
-    assert reasons["transfer"] == reasons["confirm"], "the root cause, once"
+    assert reasons["transfer"] == reasons["confirm"], "the reason is the root cause alone"
     skipped = queries.task_records(engine, sweep, state="skipped")
     assert [task.key for task in skipped] == ["confirm#0", "confirm#1", "confirm#2", "transfer#0"]
     assert {task.reason for task in skipped} == {reasons["confirm"]}
     failed(engine, sweep)
     assert states(engine, sweep)["baselines"] == "closed", "a minimum of 0 is always met"
-    assert states(engine, sweep)["measure"] == "open", "it needs the others to have ended, not to have succeeded"
+    assert states(engine, sweep)["measure"] == "open", "it only needs the others to have ended"
 
 
-def test_the_chain_that_an_older_version_stored_is_shortened_to_its_root() -> None:
+def test_a_chain_of_reasons_stored_by_an_older_version_is_reduced_to_its_root() -> None:
     root = "needs search, which failed (1 of 2 done, 2 needed; search#0: the loss is NaN)"
     assert root_reason(f"needs confirm, which was skipped: needs ranks, which was skipped: {root}") == root
     assert root_reason(root) == root
 
 
-def test_phases_without_tasks_end_at_once_and_let_the_next_ones_start(engine: Engine) -> None:
+def test_phases_without_tasks_end_at_once_and_the_next_ones_start(engine: Engine) -> None:
     needs = {
         "baselines": ((), 0, 0),
         "middle": (("baselines",), 0, 0),
@@ -97,7 +99,7 @@ def test_phases_without_tasks_end_at_once_and_let_the_next_ones_start(engine: En
 
 
 @both
-def test_more_tasks_than_a_statement_takes_are_inserted_and_read_whole(engine: Engine) -> None:
+def test_more_tasks_than_fit_in_a_statement_are_inserted_and_read(engine: Engine) -> None:
     number = 6_000  # of 12 values each: SQLite takes 32,766 in one statement, Postgres 65,535
     sweep = new_sweep(engine, number=number)
     assert queries.phase_records(engine, sweep)[0].counts == {"waiting": number}
@@ -105,7 +107,7 @@ def test_more_tasks_than_a_statement_takes_are_inserted_and_read_whole(engine: E
     assert [task.payload["n"] for task in queries.task_records(engine, sweep)] == list(range(number))
 
 
-def test_with_a_lag_a_task_waits_for_those_that_it_follows_and_for_no_others(engine: Engine) -> None:
+def test_with_a_lag_a_task_waits_only_for_those_it_follows(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": (("lag:3:2",), 0, 7)})
 
     def ready() -> list[str]:
@@ -134,7 +136,7 @@ def test_with_a_lag_a_task_waits_for_those_that_it_follows_and_for_no_others(eng
     assert ready() == ["0", "1", "2", "3"]
 
 
-def test_needs_and_a_lag_are_stored_as_texts_and_read_back() -> None:
+def test_needs_and_a_lag_are_stored_as_text_and_read_back() -> None:
     needs = [Dependency("search@t1s0"), Dependency("baselines", after_any_end=True)]
     lag = StartLag(8, first=10)
     stored = [*(need.stored() for need in needs), lag.stored()]

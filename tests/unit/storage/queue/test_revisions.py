@@ -1,4 +1,4 @@
-"""storage.queue.plans: adding tasks to a plan in progress, and retrying failed ones."""
+"""storage.queue.plans: adding tasks to a running plan, and retrying failed ones."""
 
 import json
 from collections import Counter
@@ -67,18 +67,15 @@ def work(engine: Engine, sweep: int) -> list[str]:
 
 def planned(engine: Engine, sweep: int) -> Counter[str]:
     """Return the number of tasks by phase, which the revisions must confirm."""
-    said = Counter[str]()
+    counted = Counter[str]()
     for revision in queries.revisions(engine, sweep):
-        said.update(revision.planned)
-    assert said == Counter(task.phase for task in queries.task_records(engine, sweep))
-    return said
-
-
-# extend
+        counted.update(revision.planned)
+    assert counted == Counter(task.phase for task in queries.task_records(engine, sweep))
+    return counted
 
 
 @both
-def test_an_extension_adds_tasks_and_is_remembered_as_a_revision(engine: Engine) -> None:
+def test_an_extension_adds_tasks_and_is_stored_as_a_revision(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
     extend(engine, sweep, ["search", "confirm"], while_open=["search"])
     assert planned(engine, sweep) == {"search": 3, "confirm": 2}
@@ -99,13 +96,13 @@ def test_an_extension_adds_tasks_and_is_remembered_as_a_revision(engine: Engine)
             engine, name="s", identity="s", spec={}, fingerprint=fingerprint, provenance={}, phases=[], tasks=[]
         )
 
-    assert not create("f"), "what it was created with"
-    assert not create("f2"), "what it was extended to"
+    assert not create("f"), "the spec at creation"
+    assert not create("f2"), "the spec after the extension"
     with pytest.raises(SpecConflict):
         create("f3")
 
 
-def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: Engine) -> None:
+def test_a_phase_whose_result_is_in_use_takes_tasks_only_while_it_is_open(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     extend(engine, sweep, ["search"], while_open=["search"])
     work(engine, sweep)
@@ -113,15 +110,15 @@ def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: 
         extend(engine, sweep, ["confirm", "search"], revision=2, while_open=["search"])
     assert "\n" not in str(no.value)
     assert planned(engine, sweep) == {"search": 2, "confirm": 1}
-    assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}, "nothing of a refused one is kept"
+    assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}, "a refused extension changes nothing"
     assert queries.find_sweep(engine, "s").revision == 2
 
 
 def test_a_failed_or_cancelled_sweep_refuses_an_extension_until_it_is_retried_or_resumed(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
-    for name, said in (("search", "search failed"), ("confirm", "confirm was skipped")):
-        with pytest.raises(RevisionRefused, match=rf"{said} \(.*\)$") as caught:
+    for name, counted in (("search", "search failed"), ("confirm", "confirm was skipped")):
+        with pytest.raises(RevisionRefused, match=rf"{counted} \(.*\)$") as caught:
             extend(engine, sweep, [name])
         assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
     with pytest.raises(RevisionRefused, match="type the command again"):
@@ -137,7 +134,9 @@ def test_a_failed_or_cancelled_sweep_refuses_an_extension_until_it_is_retried_or
 
 
 @both
-def test_an_extension_whose_commit_has_no_answer_is_made_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extension_whose_commit_gets_no_answer_is_applied_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = new_sweep(engine)
     cut = []
 
@@ -167,7 +166,7 @@ AGAIN = [phase("search@2", "teachers"), phase("confirm@2", "search@2")]
 BASIC: Needs = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 1), "measure": (("search?",), 1, 1)}
 
 
-def test_new_phases_of_a_finished_sweep_stand_last_and_open_one_after_the_other(engine: Engine) -> None:
+def test_new_phases_of_a_finished_sweep_come_last_and_open_one_after_the_other(engine: Engine) -> None:
     sweep = new_sweep(engine, BASIC)
     work(engine, sweep)
     extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN)
@@ -178,11 +177,11 @@ def test_new_phases_of_a_finished_sweep_stand_last_and_open_one_after_the_other(
     assert set(states(engine, sweep).values()) == {"closed"}
     assert planned(engine, sweep)["confirm@2"] == 1
     extend(engine, sweep, ["search@3", "search@2"], revision=2, new=[phase("search@3", "confirm@2")])
-    assert list(states(engine, sweep))[-2:] == ["confirm@2", "search@3"], "and the next ones after those"
+    assert list(states(engine, sweep))[-2:] == ["confirm@2", "search@3"], "later phases come after earlier ones"
     assert sorted(work(engine, sweep)) == ["search@2#more2", "search@3#more2"]
 
 
-def test_a_new_phase_behind_one_that_failed_is_skipped_and_comes_back_with_a_retry(engine: Engine) -> None:
+def test_a_new_phase_after_a_failed_one_is_skipped_until_a_retry(engine: Engine) -> None:
     sweep = new_sweep(engine, BASIC)
     ended(engine, sweep, well=False)
     extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN)
@@ -209,7 +208,7 @@ def test_new_phases_of_a_refused_extension_are_not_kept(engine: Engine, new: lis
 
 
 @both
-def test_new_phases_at_the_moment_what_they_need_ends_are_not_left_behind(engine: Engine) -> None:
+def test_new_phases_added_at_the_moment_their_need_ends_open(engine: Engine) -> None:
     sweep = new_sweep(engine, BASIC)
     last = claimed(engine, sweep)
     overlap(tasks, lambda: finished(engine, last), lambda: extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN))
@@ -218,11 +217,8 @@ def test_new_phases_at_the_moment_what_they_need_ends_are_not_left_behind(engine
     assert set(states(engine, sweep).values()) == {"closed"}
 
 
-# retry
-
-
 @both
-def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_then(engine: Engine) -> None:
+def test_a_retry_at_the_moment_a_phase_fails_includes_the_tasks_skipped_then(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 2, 2), "confirm": (("search",), 1, 2)})
     ended(engine, sweep, well=False)
     last = claimed(engine, sweep)
@@ -252,7 +248,7 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
             select(attempts.c.state, attempts.c.error_class).where(attempts.c.state != "done")
         ).all()
     assert [tuple(row) for row in found] == [("failed", "unreadable")]
-    assert not finished(engine, late), "a finish that comes again is not taken for it"
+    assert not finished(engine, late), "a repeated finish of the old attempt is refused"
     again = claimed(engine, sweep)
     assert (again.key, again.attempt) == ("search#1", 2)
     assert finished(engine, again)

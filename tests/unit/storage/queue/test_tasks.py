@@ -22,18 +22,12 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_st
 PARAMS = {"temperature": 4.0, "alpha": 0.5}
 
 
-def attempt_states(engine: Engine, claim: TaskRecord) -> list[str]:
-    with read(engine) as connection:
-        query = select(attempts.c.state).where(attempts.c.task_id == claim.id).order_by(attempts.c.number)
-        return list(connection.scalars(query))
-
-
 def state_of(engine: Engine, sweep: int, claim: TaskRecord) -> str:
     return next(task.state for task in queries.task_records(engine, sweep) if task.id == claim.id)
 
 
 @both
-def test_a_claim_has_its_payload_and_shows_as_running(engine: Engine) -> None:
+def test_a_claim_has_its_payload_and_is_listed_as_running(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep, worker="w7", lease_s=60)
     assert claim == TaskRecord(
@@ -44,7 +38,7 @@ def test_a_claim_has_its_payload_and_shows_as_running(engine: Engine) -> None:
     assert (at_work.key, at_work.worker, at_work.host, at_work.attempt) == ("search#0", "w7", "h", 1)
     assert 50 < at_work.lease_left_s <= 60
     assert 0 <= at_work.running_s < 10
-    assert abs(at_work.started_at - time.time()) < 10, "the database tells seconds since 1970"
+    assert abs(at_work.started_at - time.time()) < 10, "times are seconds since 1970"
 
 
 @both
@@ -54,7 +48,7 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     outcome = {"trial": {"value": 0.9, "attrs": {}, "epoch_values": [0.1, float("nan"), 0.9]}, "text": "ümlaut"}
     assert tasks.save_point(engine, claim, PARAMS)
     assert tasks.finish(engine, claim, outcome=outcome, score=0.9)
-    assert finished(engine, claim, score=0.1), "sent again without an acknowledgement: the first result was stored"
+    assert finished(engine, claim, score=0.1), "a finish sent twice stores the first result"
     (task,) = queries.task_records(engine, sweep)
     assert (task.state, task.score, task.params, task.trial_number, task.study) == ("done", 0.9, PARAMS, None, None)
     assert str(task.outcome) == str(outcome), "NaN included"
@@ -62,17 +56,17 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     assert task.started_at is not None
     assert task.finished_at >= task.started_at
     assert queries.running_tasks(engine, sweep) == []
-    assert plans.retry(engine, sweep, revision=1) == [], "nor is that damage"
+    assert plans.retry(engine, sweep, revision=1) == [], "NaN in an outcome is not damage"
 
 
 @both
-def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
+def test_a_late_result_of_a_lost_attempt_is_refused(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     late = claimed(engine, sweep, worker="frozen")
     lapse(engine, late)
     assert reap(engine, sweep, cap=3) == [("search#0", 1, "frozen")]
     assert state_of(engine, sweep, late) == "waiting"
-    assert not finished(engine, late, score=0.1), "even before anybody else began"
+    assert not finished(engine, late, score=0.1), "a lost attempt cannot finish, even while its task waits"
     again = claimed(engine, sweep, worker="other")
     assert again.attempt == 2
     assert not finished(engine, late, score=0.1)
@@ -84,11 +78,15 @@ def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
     assert not finished(engine, late, score=0.1)
     (task,) = queries.task_records(engine, sweep)
     assert (task.state, task.score, task.worker) == ("done", 0.9, "other")
-    assert attempt_states(engine, late) == ["lost", "done"]
+    with read(engine) as connection:
+        query = select(attempts.c.state).where(attempts.c.task_id == late.id).order_by(attempts.c.number)
+        assert list(connection.scalars(query)) == ["lost", "done"]
 
 
 @both
-def test_a_lease_renewed_just_before_it_is_taken_is_left_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_renewed_just_before_it_is_reaped_is_left_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = new_sweep(engine, number=2)
     woken, dead = claimed(engine, sweep), claimed(engine, sweep)
     lapse(engine, woken)
@@ -96,7 +94,7 @@ def test_a_lease_renewed_just_before_it_is_taken_is_left_alone(engine: Engine, m
 
     @contextmanager
     def renew_first(engine: Engine) -> Iterator[Connection]:
-        monkeypatch.setattr(tasks, "write", write)  # a renewal writes, too
+        monkeypatch.setattr(tasks, "write", write)  # the renewal itself calls write
         tasks.renew(engine, woken, 60)
         with write(engine) as connection:
             yield connection
@@ -122,7 +120,7 @@ def test_reaping_leaves_living_attempts_alone_and_fails_a_task_at_its_cap(engine
     assert states(engine, sweep) == {"search": "closed"}
 
 
-def test_a_renewal_is_tried_once_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewal_is_not_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         claim = claimed(engine, new_sweep(engine))
         monkeypatch.setattr("storage.db.sqlite_file.BUSY_TIMEOUT_S", 0.05)
@@ -132,6 +130,6 @@ def test_a_renewal_is_tried_once_only(tmp_path: Path, monkeypatch: pytest.Monkey
             with pytest.raises(Unreachable, match="database is locked") as caught:
                 tasks.renew(impatient, claim, 60)
             assert is_transient(caught.value)
-            assert time.monotonic() - began < 2, "who retries waits for up to a minute"
+            assert time.monotonic() - began < 2, "a renewal that retried would wait for up to a minute"
         assert tasks.renew(impatient, claim, 60)
         impatient.dispose()

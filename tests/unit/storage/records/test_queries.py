@@ -1,4 +1,4 @@
-"""storage.records.queries and storage.db.transaction: reads, and the faults that are transient."""
+"""storage.records: reads, errors of reads, blobs and selections."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
 
 
-def test_the_error_for_an_unknown_sweep_has_the_existing_ones_and_the_next_command(engine: Engine) -> None:
+def test_the_error_for_an_unknown_sweep_lists_the_existing_ones_and_the_next_command(engine: Engine) -> None:
     with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet$") as caught:
         queries.find_sweep(engine, "x")
     assert explain(caught.value).endswith("none yet; create it with: kd-sweeps create x")
@@ -31,7 +31,7 @@ def test_the_error_for_an_unknown_sweep_has_the_existing_ones_and_the_next_comma
 
 
 @both
-def test_the_progress_of_a_sweep_is_another_after_each_change_and_the_same_until_then(engine: Engine) -> None:
+def test_the_progress_of_a_sweep_differs_after_each_change_and_only_then(engine: Engine) -> None:
     sweep = new_sweep(engine, {"a": ((), 1, 2)})
     other = new_sweep(engine, name="other")
     seen = [queries.progress(engine, sweep)]
@@ -43,19 +43,19 @@ def test_the_progress_of_a_sweep_is_another_after_each_change_and_the_same_until
     first = claimed(engine, sweep)
     assert is_new()
     assert tasks.end(engine, first, Ending("failed", "error", "why"), cap=2)
-    assert is_new(), "it waits again"
+    assert is_new(), "the task waits again"
     again = claimed(engine, sweep)
     assert is_new()
     assert tasks.renew(engine, again, 60.0)
     finished(engine, claimed(engine, other))
-    assert not is_new(), "a renewal, and another sweep, are nothing that a report has"
+    assert not is_new(), "a renewal and another sweep change no report"
     for claim in (again, claimed(engine, sweep)):
         finished(engine, claim)
         assert is_new()
 
 
 @both
-def test_tasks_can_be_asked_for_by_stage_phase_and_state(engine: Engine) -> None:
+def test_tasks_are_filtered_by_stage_phase_and_state(engine: Engine) -> None:
     sweep = new_sweep(engine, {"teachers:a": ((), 1, 1), "teachers:b": ((), 1, 1), "search": ((), 1, 1)})
     finished(engine, claimed(engine, sweep))
 
@@ -98,7 +98,7 @@ DATA = bytes(range(256)) * 10
 
 
 @both
-def test_bytes_come_back_under_the_name_of_their_hash_and_the_same_ones_are_stored_once(engine: Engine) -> None:
+def test_blobs_are_stored_under_their_hash_and_equal_ones_once(engine: Engine) -> None:
     for data in (DATA, b"", b"\0", DATA):
         digest = artifacts.put(engine, data)
         assert digest == hashlib.sha256(data).hexdigest()
@@ -108,7 +108,7 @@ def test_bytes_come_back_under_the_name_of_their_hash_and_the_same_ones_are_stor
 
 
 @both
-def test_the_first_selection_stays(engine: Engine) -> None:
+def test_a_frozen_selection_is_never_replaced(engine: Engine) -> None:
     sweep, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     assert artifacts.get_selection(engine, sweep, "confirm") is None
     assert artifacts.freeze_selection(engine, sweep, "confirm", {"best": 1}) == {"best": 1}

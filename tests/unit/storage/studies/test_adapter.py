@@ -1,4 +1,4 @@
-"""storage.studies.studies: studies and trials as Optuna has them, whatever crashed or was deleted."""
+"""storage.studies.studies: studies and trials as Optuna reads them, also after crashes and deletions."""
 
 import math
 import time
@@ -35,7 +35,7 @@ def studies(storage: Studies) -> Studies:
 
 
 def stock(studies: Studies, name: str = "s") -> optuna.Study:
-    """Load the study as any other program does, over our connections."""
+    """Load the study as other programs do, over our connections."""
     return optuna.load_study(study_name=name, storage=studies.storage)
 
 
@@ -73,11 +73,8 @@ def statements(look: Callable[[str], None]) -> Iterator[None]:
         event.remove(Engine, "after_cursor_execute", after)
 
 
-# studies
-
-
 @both
-def test_creating_or_deleting_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note(studies: Studies) -> None:
+def test_creating_or_deleting_a_study_again_changes_nothing_and_the_dashboard_reads_its_note(studies: Studies) -> None:
     from optuna_dashboard import get_note
 
     studies.create("long", metric="val_accuracy", attrs=OWN, note="# A note\n" * 600)
@@ -95,7 +92,7 @@ def test_creating_or_deleting_a_study_twice_changes_nothing_and_the_dashboard_re
 
 
 @both
-def test_a_trial_is_drawn_as_given_whatever_is_enqueued(studies: Studies) -> None:
+def test_a_trial_is_drawn_as_given_even_if_another_is_enqueued(studies: Studies) -> None:
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
     trial = replace(
         running(seed=7),
@@ -112,7 +109,7 @@ def test_a_trial_is_drawn_as_given_whatever_is_enqueued(studies: Studies) -> Non
 
 
 @both
-def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> None:
+def test_a_trial_is_invisible_until_it_is_written_completely(studies: Studies, url: URL) -> None:
     seen: list[int] = []
     other = open_engine(url, read_only=True)
 
@@ -137,7 +134,7 @@ def test_a_trial_that_has_ended_is_drawn_whole(studies: Studies) -> None:
 
 
 @both
-def test_a_running_trial_gets_what_it_lacks_and_is_ended_last(studies: Studies) -> None:
+def test_a_running_trial_gets_its_missing_values_before_it_is_ended(studies: Studies) -> None:
     number, sent = draw(studies), list[str]()
     with statements(sent.append):
         studies.end("s", number, ended(attrs={"result": {"b": 1}}, epoch_values=[0.1, 0.2]))
@@ -153,7 +150,7 @@ def test_a_running_trial_gets_what_it_lacks_and_is_ended_last(studies: Studies) 
 
 
 @both
-def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
+def test_trials_made_at_once_by_us_and_by_another_tool_get_different_numbers(studies: Studies, url: URL) -> None:
     def ours(n: int) -> int:
         return draw(studies)
 
@@ -163,7 +160,7 @@ def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies
     with ThreadPoolExecutor(3) as threads:
         numbers = [*threads.map(ours, range(5)), *threads.map(of_another_tool, range(5)), ours(10)]
         both = [threads.submit(ask, 0) for ask in (ours, of_another_tool) * 5]
-        numbers += [one.result() for one in both]
+        numbers += [asked.result() for asked in both]
     assert sorted(numbers) == list(range(21))
     assert [trial.number for trial in stock(studies).trials] == list(range(21))
 
@@ -180,20 +177,24 @@ def test_ending_a_trial_a_second_time_changes_nothing(studies: Studies) -> None:
 
 
 @both
-def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
+def test_epoch_values_that_are_not_finite_are_read_back_unchanged(studies: Studies) -> None:
     draw(studies, ended("FAIL", None, epoch_values=[math.inf, -math.inf, math.nan, 1]))
     (trial,) = stock(studies).trials
     assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
 
 
 @pytest.mark.parametrize(("epochs", "value"), [([0.3, 0.4], 0.4), ([0.3, math.nan], None), ([], None)])
-def test_a_pruned_trial_is_worth_what_it_reached(studies: Studies, epochs: list[float], value: float | None) -> None:
+def test_a_pruned_trial_has_the_value_of_its_last_epoch(
+    studies: Studies, epochs: list[float], value: float | None
+) -> None:
     studies.end("s", draw(studies), ended("PRUNED", None, epoch_values=epochs))
     draw(studies, ended("PRUNED", None, epoch_values=epochs))
     assert [(trial.state.name, trial.value) for trial in stock(studies).trials] == [("PRUNED", value)] * 2
 
 
-def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_another_tool_ends_between_our_writes_keeps_that_end(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = draw(studies)
     monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.end("s", number, ended(attrs={"result": 1}))
@@ -201,7 +202,9 @@ def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, m
     assert (trial.state.name, trial.value, trial.user_attrs["result"]) == ("COMPLETE", 0.25, 1)
 
 
-def test_a_study_deleted_between_our_writes_is_one_line(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_deleted_between_our_writes_gives_a_one_line_error(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = draw(studies)
     monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="was deleted"):
@@ -209,7 +212,7 @@ def test_a_study_deleted_between_our_writes_is_one_line(studies: Studies, monkey
 
 
 @both
-def test_a_deleted_study_is_one_clear_line_and_made_again_its_trials_are_others(studies: Studies) -> None:
+def test_a_deleted_study_gives_a_one_line_error_and_a_recreated_one_has_new_trials(studies: Studies) -> None:
     number = draw(studies)
     optuna.delete_study(study_name="s", storage=studies.storage)
     for attempt in (
@@ -226,11 +229,11 @@ def test_a_deleted_study_is_one_clear_line_and_made_again_its_trials_are_others(
     studies.end("s", number, ended())
     assert draw(studies, running(attempt=2)) == number
     studies.end("s", number, ended())
-    assert trial_states(studies) == ["RUNNING"], "it is that of another attempt"
+    assert trial_states(studies) == ["RUNNING"], "the trial with that number belongs to another attempt"
     assert studies.mark("s", number) == (Mark("search#0", 2, None), True)
 
 
-def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postgres_url: str) -> None:
+def test_opening_studies_creates_no_storage(tmp_path: Any, postgres_url: str) -> None:
     with pytest.raises(NotAStorage, match="no storage at"):
         open_studies(resolve(f"sqlite:///{tmp_path}/x.db"))
     assert list(tmp_path.iterdir()) == []
@@ -240,20 +243,24 @@ def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postg
         open_studies(resolve(postgres_url).set(database="nowhere"))
 
 
-@pytest.mark.parametrize(("version", "said"), [("v2.6.0.a", "optuna storage upgrade"), ("v99", "upgrade Optuna here")])
-def test_optuna_tables_of_another_version_are_one_line(studies: Studies, url: URL, version: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "message"), [("v2.6.0.a", "optuna storage upgrade"), ("v99", "upgrade Optuna here")]
+)
+def test_optuna_tables_of_another_version_give_a_one_line_error(
+    studies: Studies, url: URL, version: str, message: str
+) -> None:
     with write(studies.engine) as connection:
         (right,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
     try:
-        with pytest.raises(NotAStorage, match=f"version {version}, but .* {said}"):
+        with pytest.raises(NotAStorage, match=f"version {version}, but .* {message}"):
             open_studies(url)
     finally:
         with write(studies.engine) as connection:
             connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{right}'")
 
 
-def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_is_made(studies: Studies) -> None:
+def test_a_study_with_parameters_of_another_type_gives_a_one_line_error_and_gets_no_trial(studies: Studies) -> None:
     words = {"alpha": optuna.distributions.CategoricalDistribution(["low", "high"])}
     stock(studies).add_trial(optuna.trial.create_trial(value=0.5, params={"alpha": "low"}, distributions=words))
     with pytest.raises(StudyMixed, match="another tool") as caught:
@@ -263,7 +270,7 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
 
 
 @both
-def test_a_value_of_optunas_that_is_no_json_any_more_is_one_line_and_blames_no_other_tool(studies: Studies) -> None:
+def test_a_damaged_value_of_optuna_gives_a_one_line_error_that_does_not_blame_another_tool(studies: Studies) -> None:
     number = draw(studies)
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))

@@ -1,4 +1,4 @@
-"""storage.studies.studies: trials that have ended elsewhere, and whose a study is."""
+"""storage.studies.studies: adding trials that have already ended, as an import does."""
 
 from datetime import datetime
 
@@ -31,7 +31,7 @@ def study(storage: Studies) -> None:
 
 
 @both
-def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies) -> None:
+def test_an_ended_trial_is_added_complete_under_the_next_number(storage: Studies) -> None:
     storage.add("s", [FAILED, DONE])
     failed, done = optuna.load_study(study_name="s", storage=storage.storage).trials
     assert (failed.number, failed.state, failed.params, failed.values) == (0, TrialState.FAIL, {}, None)
@@ -43,19 +43,19 @@ def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies
 
 
 @pytest.mark.parametrize(
-    ("trial", "said"),
+    ("trial", "message"),
     [
         ({"params": {"temperature": 50.0, "arm": "best"}}, "trial 0 of study s: .*50.0"),
         ({"params": {"other": 1.0}}, "trial 0 of study s"),
         ({"value": None}, "a COMPLETE trial needs a value, got None"),
     ],
 )
-def test_what_no_study_takes_is_refused(storage: Studies, trial: dict[str, object], said: str) -> None:
-    with pytest.raises(ParametersRefused, match=said):
+def test_an_invalid_trial_is_refused(storage: Studies, trial: dict[str, object], message: str) -> None:
+    with pytest.raises(ParametersRefused, match=message):
         storage.add("s", [Trial(**vars(DONE) | trial)])
 
 
-def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(storage: Studies) -> None:
+def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_errors(storage: Studies) -> None:
     optuna.load_study(study_name="s", storage=storage.storage).add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(StudyMixed, match="another tool is adding trials to it; type the command again"):
         storage.add("s", [DONE])

@@ -1,4 +1,4 @@
-"""Studies of another program, in real databases: read unchanged, never written."""
+"""Studies of another program, in real databases: only read."""
 
 import hashlib
 import sqlite3
@@ -55,12 +55,14 @@ def test_trials_are_read_in_the_order_of_the_studies(url: URL) -> None:
         (["a", "lower"], NotAStorage, "the studies a, lower have different directions"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(url: URL, studies: list[str], error: type[Exception], words: str) -> None:
+def test_studies_that_cannot_be_read_give_an_error(
+    url: URL, studies: list[str], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         read_trials(url, studies)
 
 
-def test_a_database_without_studies_gets_no_tables(storage_url: str) -> None:
+def test_reading_a_database_without_studies_creates_no_tables(storage_url: str) -> None:
     url = resolve(storage_url)
     if url.get_backend_name() == "sqlite":
         with pytest.raises(NotAStorage, match="no such file"):

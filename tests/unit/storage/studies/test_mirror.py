@@ -24,7 +24,7 @@ OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "e
 
 
 def show(row: Undrawn) -> Trial:
-    """Make the trial of an attempt, as `sweeps.plan.trials` does."""
+    """Make the trial of an attempt in the same way as `sweeps.plan.trials`."""
     mark = {"task": row.key, "attempt": row.number, "retry_of": row.retry_of}
     base: dict[str, Any] = {"space": SPACE, "params": row.params, "started_at": row.started_at}
     if row.state == "running":
@@ -52,7 +52,7 @@ def sweep_of(studies: Studies) -> SweepRecord:
 
 
 def look(studies: Studies) -> int | None:
-    """Let a mirror that has just started look once."""
+    """Let a newly started mirror look once."""
     return mirror_of(studies).look(sweep_of(studies), begun_s=0.0)
 
 
@@ -75,7 +75,7 @@ def states(studies: Studies, name: str = "s") -> list[str]:
 
 
 def drawn(engine: Engine) -> list[tuple[int | None, int | None, bool]]:
-    """Return for each attempt its trial number, that of the attempt before, and whether its end is drawn."""
+    """Return for each attempt its trial number, that of the previous attempt, and whether its end is drawn."""
     columns = (attempts.c.trial_number, attempts.c.retry_of, attempts.c.reported)
     with read(engine) as connection:
         rows = connection.execute(select(*columns).order_by(attempts.c.task_id, attempts.c.number))
@@ -87,8 +87,8 @@ def test_a_trial_runs_and_ends_with_its_attempt_and_a_quick_one_is_drawn_once(st
     sweep = new_sweep(engine, number=3)
     mirror, record = mirror_of(studies), sweep_of(studies)
     slow = begun(engine, sweep)
-    claimed(engine, sweep)  # has no point yet, so there is nothing to show
-    assert mirror.look(record) == 0, "it may be over in a moment"
+    claimed(engine, sweep)  # without a point there is nothing to draw
+    assert mirror.look(record) == 0, "an attempt that has just begun may end soon, so it is not drawn yet"
     assert mirror.look(record, begun_s=0.0) == 1
     assert states(studies) == ["RUNNING"]
     assert mirror.look(record, begun_s=0.0) == 0
@@ -106,12 +106,14 @@ def test_a_trial_runs_and_ends_with_its_attempt_and_a_quick_one_is_drawn_once(st
     assert backlog(engine, sweep).count == 0
 
 
-def test_trials_of_failed_lost_released_and_cancelled_attempts_say_why(studies: Studies, engine: Engine) -> None:
+def test_trials_of_failed_lost_released_and_cancelled_attempts_have_the_reason(
+    studies: Studies, engine: Engine
+) -> None:
     sweep = new_sweep(engine, number=1)
     tasks.end(engine, begun(engine, sweep), Ending("failed", "memory", "killed by the kernel"), cap=9)
     begun(engine, sweep, worker="dead")
     reap_worker(engine, "dead", cap=9)
-    tasks.end(engine, claimed(engine, sweep), given_back())  # before it had a point
+    tasks.end(engine, claimed(engine, sweep), given_back())  # it has no point yet
     tasks.end(engine, begun(engine, sweep), given_back())
     begun(engine, sweep)
     workers.cancel(engine, sweep)
@@ -126,7 +128,7 @@ def test_trials_of_failed_lost_released_and_cancelled_attempts_say_why(studies: 
     assert claimed(engine, sweep).params == PARAMS
 
 
-def test_what_runs_is_drawn_before_what_has_ended_but_a_retry_after_the_attempt_before(
+def test_running_attempts_are_drawn_before_ended_ones_but_a_retry_after_its_previous_attempt(
     studies: Studies, engine: Engine
 ) -> None:
     sweep = new_sweep(engine, number=3)
@@ -142,13 +144,13 @@ def test_what_runs_is_drawn_before_what_has_ended_but_a_retry_after_the_attempt_
 
 
 class Died(Exception):
-    """Stand in for kill -9: nothing behind the failpoint happens."""
+    """Simulate kill -9: nothing after the failpoint runs."""
 
 
 @both
 @pytest.mark.parametrize("point", ["drawing", "drawn", "attributes", "ended"])
 @pytest.mark.parametrize("state", ["running", "ended", "ended meanwhile"])
-def test_a_mirror_that_died_at_any_step_leaves_one_trial_of_each_attempt(
+def test_a_mirror_that_died_at_any_step_leaves_one_trial_for_each_attempt(
     studies: Studies, engine: Engine, monkeypatch: pytest.MonkeyPatch, point: str, state: str
 ) -> None:
     sweep = new_sweep(engine, number=4)
@@ -180,8 +182,8 @@ def test_a_mirror_that_died_at_any_step_leaves_one_trial_of_each_attempt(
             finish(engine, claim)
         look(studies)
     assert states(studies) == ["COMPLETE"] * 3
-    shown = [trial.user_attrs["kd-sweeps"]["task"] for trial in trials_of(studies)]
-    assert sorted(shown) == sorted(claim.key for claim in (before, *claims))
+    keys = [trial.user_attrs["kd-sweeps"]["task"] for trial in trials_of(studies)]
+    assert sorted(keys) == sorted(claim.key for claim in (before, *claims))
     assert sorted(drawn(engine)) == [(0, None, True), (1, None, True), (2, None, True)]
 
 
@@ -193,7 +195,7 @@ def test_two_mirrors_draw_each_attempt_once(studies: Studies, engine: Engine) ->
     mirrors = [mirror_of(studies), Mirror(open_studies(engine.url), lambda sweep: show)]
     with mirrors[0]._turn(sweep) as mine:
         assert mine
-        assert mirrors[1].look(sweep_of(studies)) is None, "another one draws"
+        assert mirrors[1].look(sweep_of(studies)) is None, "only one mirror draws at a time"
     mirrors[0].close()
     record, counts = sweep_of(studies), [0, 0]
     while backlog(engine, sweep).count:
@@ -205,10 +207,10 @@ def test_two_mirrors_draw_each_attempt_once(studies: Studies, engine: Engine) ->
     mirrors[1].close()
 
 
-def test_a_mirror_whose_session_was_ended_draws_no_more_on_another_connection(
+def test_a_mirror_whose_session_was_ended_stops_drawing(
     postgres_storage: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Postgres ends a session that was stopped for 30 s, and its lock with it."""
+    """Postgres ends a session that was silent for 30 s, which releases its lock."""
     monkeypatch.setattr("storage.db.engine._TRUSTED_FOR_S", 0.0)
     studies, engine = open_studies(postgres_storage.engine.url), postgres_storage.engine
     with write(engine) as connection:
@@ -238,15 +240,13 @@ def test_a_mirror_whose_session_was_ended_draws_no_more_on_another_connection(
     studies.close()
 
 
-def test_a_result_destroyed_before_its_trial_was_drawn_fails_and_is_made_again(
-    studies: Studies, engine: Engine
-) -> None:
+def test_a_result_destroyed_before_its_trial_was_drawn_can_be_retried(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     for _ in range(2):
         finish(engine, begun(engine, sweep))
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#0'")
-    assert look(studies) == 1, "the other one is drawn all the same"
+    assert look(studies) == 1, "the intact one is drawn"
     with pytest.raises(StorageError, match="a stored value of search#0 is no longer JSON"):
         look(studies)
     assert plans.retry(engine, sweep, revision=1) == ["search#0"]
@@ -257,8 +257,8 @@ def test_a_result_destroyed_before_its_trial_was_drawn_fails_and_is_made_again(
     assert failed.user_attrs["failure"]["reason"] == "its outcome had become unreadable"
 
 
-def test_what_workers_of_an_older_version_left_is_ended(studies: Studies, engine: Engine) -> None:
-    """They asked for their trials themselves, and stored the number afterwards."""
+def test_trials_left_by_workers_of_an_older_version_are_ended(studies: Studies, engine: Engine) -> None:
+    """Those workers asked Optuna for a trial and stored its number afterwards."""
     sweep = new_sweep(engine, number=3)
     study = optuna.load_study(study_name="s", storage=studies.storage)
     claims = [claimed(engine, sweep) for _ in range(3)]
@@ -299,7 +299,7 @@ def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) 
 
 
 @pytest.mark.parametrize("how", ["deleted", "foreign", "mixed"])
-def test_a_study_that_takes_no_trials_is_one_line_and_does_not_stop_the_others(
+def test_a_study_that_takes_no_trials_is_an_error_and_does_not_stop_the_others(
     studies: Studies, engine: Engine, how: str
 ) -> None:
     studies.create("s.confirm", metric="val_accuracy", attrs={"identity": "s", "stage": "confirm"}, note=None)
@@ -318,7 +318,7 @@ def test_a_study_that_takes_no_trials_is_one_line_and_does_not_stop_the_others(
     assert states(studies, "s.confirm") == ["COMPLETE"]
     with pytest.raises(StudyMixed if how == "mixed" else StudyMissing):
         look(studies)
-    assert backlog(engine, sweep).count == 1, "an audit shall still see it"
+    assert backlog(engine, sweep).count == 1, "an audit still reports it"
     assert queries.task_records(engine, sweep)[0].state == "done", "our rows keep the result"
     if how == "deleted":
         studies.create("s", metric="val_accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
@@ -343,7 +343,7 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_ended(stu
     assert drawn(engine) == [(0, None, True), (0, None, True)]
 
 
-def test_a_mirror_lets_tasks_have_the_processor_and_gets_on_all_the_same(studies: Studies, engine: Engine) -> None:
+def test_a_mirror_without_time_left_still_draws_one_trial(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=12)
     for _ in range(11):
         finish(engine, begun(engine, sweep))

@@ -39,9 +39,7 @@ def make(seed):
 """
 
 
-def test_a_sampler_of_optunahub_proposes_from_the_trials_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sampler_of_optunahub_proposes_from_earlier_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTUNAHUB_NO_ANALYTICS", "1")
     package = tmp_path / "package" / "samplers" / "near_the_best"
     package.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What `best` prints to people: every line fits, whatever there is to say."""
+"""The text of `best`, `trials` and other tables: every line fits the terminal."""
 
 import re
 from dataclasses import replace
@@ -32,7 +32,7 @@ BEST = Best(
 )
 
 
-def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() -> None:
+def test_best_prints_its_point_its_interval_and_why_the_dashboard_shows_another() -> None:
     assert describe_best(BEST).splitlines() == [
         "temperature  6.803",
         "alpha        0.7241",
@@ -46,19 +46,19 @@ def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() ->
     ]
 
 
-def test_the_best_point_of_a_smoke_test_says_first_that_it_is_no_evidence() -> None:
+def test_best_of_a_smoke_test_begins_with_a_warning() -> None:
     first, *others = describe_best(replace(BEST, smoke_test=True)).splitlines()
     assert first.strip() == SMOKE_TEST
     assert others == describe_best(BEST).splitlines()
 
 
-def test_the_page_about_own_losses_says_what_best_prints_of_one() -> None:
+def test_the_page_about_own_losses_shows_what_best_prints_for_one() -> None:
     shown = formula("/home/me/my_losses.py:loss")
     assert f"`{shown}`" in (DOCS / "how-to" / "own-loss.md").read_text(encoding="utf-8")
     assert shown in " ".join(describe_best(replace(BEST, loss=shown)).split())
 
 
-def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
+def test_if_the_dashboard_shows_the_same_point_best_says_so() -> None:
     lines = describe_best(replace(BEST, incumbent=replace(BEST.incumbent, point=POINT))).splitlines()
     assert "             optuna-dashboard shows the same point as best" in lines
 
@@ -84,12 +84,12 @@ def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
 
 
 @pytest.mark.parametrize("shift", range(11))
-def test_what_the_sweep_says_is_wrapped_at_words_and_never_at_a_hyphen(shift: int) -> None:
-    said = [f"TRANSFERS: less than 1 point lost{'.' * shift}", " ".join(["digits-rgb"] * 40)]
-    lines = describe_best(replace(BEST, summary=tuple(said))).splitlines()
+def test_the_answer_is_wrapped_at_spaces_and_never_at_a_hyphen(shift: int) -> None:
+    sentences = [f"TRANSFERS: less than 1 point lost{'.' * shift}", " ".join(["digits-rgb"] * 40)]
+    lines = describe_best(replace(BEST, summary=tuple(sentences))).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("answer       TRANSFERS"))
     answer = [line[13:] for line in lines[start:] if not line.startswith(("answer hash", "as code"))]
-    assert " ".join(answer) == " ".join(said)
+    assert " ".join(answer) == " ".join(sentences)
     assert max(map(len, lines)) <= 100
     assert all(line.startswith(("answer ", " " * 13)) for line in lines[start : start + len(answer)])
 
@@ -117,7 +117,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_terminal_gets_the_columns_of_trials_that_fit_and_grey_rows_of_what_is_unavailable() -> None:
+def test_a_terminal_gets_the_columns_of_trials_that_fit_and_grey_rows_for_unavailable_tasks() -> None:
     rows = [
         _row("transfer#target.default-keras-io.4", "done"),
         _row("baselines#mobilenet", "unavailable", "no weights; type: " + "export KERAS_HOME=DIR " * 9)
@@ -142,7 +142,7 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
     assert "\x1b" not in row
 
 
-def test_however_much_is_searched_trials_fit_a_terminal_and_a_pipe_gets_all_of_it(
+def test_with_many_searched_parameters_trials_fit_a_terminal_and_a_pipe_gets_every_column(
     request: pytest.FixtureRequest,
 ) -> None:
     searched = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
@@ -164,7 +164,7 @@ TABLE = [["name", "state", "reason"], [LONG, "stopped", REASON], ["ü 日本", "
 
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("colour", [True, False])
-def test_a_table_that_is_too_wide_breaks_in_its_cells_and_loses_nothing(
+def test_a_table_too_wide_for_the_terminal_wraps_in_its_cells_and_loses_nothing(
     colour: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not colour:
@@ -178,11 +178,11 @@ def test_a_table_that_is_too_wide_breaks_in_its_cells_and_loses_nothing(
     cells = [[line[start:end].strip() for line in lines[1:-1]] for start, end in zip(starts, ends, strict=True)]
     assert "".join(cells[0]) == LONG
     assert " ".join(cells[2]).split() == REASON.split()
-    assert any("kd-sweeps launch s" in cell for cell in cells[2]), "a command stays in one piece"
+    assert any("kd-sweeps launch s" in cell for cell in cells[2]), "a command is not broken"
     assert lines[-1].split() == ["ü", "日本", "ended"]
 
 
-def test_what_would_steer_a_terminal_is_spelt_out_in_a_narrow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_are_escaped_in_a_narrow_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
     lines = table([["worker", "reason"], ["vm-0", "\x1b[31mred \x07bell " + 12 * "word "]]).splitlines()
@@ -202,7 +202,7 @@ def test_best_fits_a_terminal() -> None:
     assert max(map(len, describe_best(replace(BEST, summary=("a word " * 40,))).splitlines())) <= 80
 
 
-def test_the_values_stand_in_one_column_however_long_a_searched_name_is() -> None:
+def test_values_are_aligned_in_one_column_with_a_long_searched_name() -> None:
     point = Point.of({"temperature": 4.0, "alpha": 0.3, "batch_size": 64, "a_weight_with_a_long_name": 1.5})
     lines = describe_best(replace(BEST, point=point, summary=("a word " * 40,))).splitlines()
     start = len("a_weight_with_a_long_name ")

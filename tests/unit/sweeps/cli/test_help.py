@@ -17,7 +17,7 @@ from tests.support.sweeps.small_sweeps import created
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
-SHELLS = {"bash": "{}", "zsh": '"{}"', "fish": "{}"}  # how each takes what may stand next
+SHELLS = {"bash": "{}", "zsh": '"{}"', "fish": "{}"}  # how each shell receives a completion
 
 
 def _handed_over(shell: str, line: str) -> dict[str, str]:
@@ -31,7 +31,7 @@ def _handed_over(shell: str, line: str) -> dict[str, str]:
 def completed(
     kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str, str], str]:
-    """Return what a shell gets to complete a line with, in an empty folder."""
+    """Return the completions that a shell gets for a line, in an empty folder."""
 
     def complete(shell: str, line: str) -> str:
         for name, value in _handed_over(shell, line).items():
@@ -43,7 +43,7 @@ def completed(
     return complete
 
 
-def test_every_command_is_in_one_group_and_its_summary_is_whole(kd_sweeps: KdSweeps) -> None:
+def test_every_command_is_in_one_group_and_its_summary_is_not_shortened(kd_sweeps: KdSweeps) -> None:
     listed = [name for group in GROUPS.values() for name in group]
     assert sorted(listed) == sorted(typer.main.get_command(app).commands), "each once"  # type: ignore[attr-defined]
     _, out, _ = kd_sweeps("--help")
@@ -63,32 +63,33 @@ def test_no_help_is_wider_than_80_columns_or_shortened() -> None:
     assert not [line for line in text.splitlines() if line.endswith("...") and not line.startswith("Usage:")]
 
 
-def test_the_version_is_that_of_the_package(kd_sweeps: KdSweeps) -> None:
+def test_version_prints_that_of_the_package(kd_sweeps: KdSweeps) -> None:
     assert kd_sweeps("--version") == (0, f"kd-sweeps {version('kd-sweeps')}\n", "")
 
 
-def test_the_presets_that_help_names_are_all() -> None:
+def test_help_names_every_preset() -> None:
     assert tuple(presets.PRESETS) == PRESETS
 
 
 @pytest.mark.parametrize(
-    ("line", "named"),
+    ("line", "command"),
     [
-        (["best"], ["kd-sweeps list"]),
-        (["best", "--storage", "sqlite:///my.db"], ["kd-sweeps list --storage sqlite:///my.db"]),
-        (["run"], ["kd-sweeps run mnist-kd"]),
-        (["status", "s", "-f", "xml"], ["see: kd-sweeps status --help"]),
+        (["best"], "kd-sweeps list"),
+        (["best", "--storage", "sqlite:///my.db"], "kd-sweeps list --storage sqlite:///my.db"),
+        (["run"], "kd-sweeps run mnist-kd"),
+        (["status", "s", "-f", "xml"], "see: kd-sweeps status --help"),
     ],
 )
-def test_a_missing_or_wrong_word_says_what_to_type(kd_sweeps: KdSweeps, line: list[str], named: list[str]) -> None:
+def test_the_error_for_a_missing_or_wrong_argument_ends_with_what_to_type(
+    kd_sweeps: KdSweeps, line: list[str], command: str
+) -> None:
     code, out, err = kd_sweeps(*line)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    for command in named:
-        assert err.endswith(f"{command}\n")
+    assert err.endswith(f"{command}\n")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_shells_complete_the_sweeps_of_the_storage_that_was_typed(
+def test_shells_complete_the_sweeps_of_the_typed_storage(
     completed: Callable[[str, str], str], in_memory: None, tmp_path: Path, shell: str
 ) -> None:
     created(f"sqlite:///{tmp_path}/kd-sweeps.db", name="mnist-kd")
@@ -102,7 +103,7 @@ def test_shells_complete_the_sweeps_of_the_storage_that_was_typed(
     assert form.format("tiny") in completed(shell, "kd-sweeps spec t")
 
 
-def test_where_no_storage_is_nothing_is_completed_and_nothing_said(
+def test_without_a_storage_nothing_is_completed_or_printed(
     completed: Callable[[str, str], str], tmp_path: Path
 ) -> None:
     assert completed("bash", "kd-sweeps best ").strip() == ""
@@ -133,7 +134,7 @@ COMMON = [
 ]
 
 
-def test_no_line_of_the_common_commands_is_wider_than_a_terminal_of_80_columns(
+def test_no_line_of_the_common_commands_is_wider_than_80_columns(
     kd_sweeps: KdSweeps, in_memory: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lived(f"sqlite:///{tmp_path}/kd-sweeps.db")
@@ -147,4 +148,4 @@ def test_no_line_of_the_common_commands_is_wider_than_a_terminal_of_80_columns(
         _, out, err = kd_sweeps(*shlex.split(line))
         assert out or err, line
         wide[line] = [text for text in (out + err).splitlines() if len(text) > 80 and " " in text.strip()]
-    assert not {line: texts for line, texts in wide.items() if texts}, "a path alone cannot be broken"
+    assert not {line: texts for line, texts in wide.items() if texts}, "only a lone path may be wider"

@@ -1,4 +1,4 @@
-"""`report` and `best`: what a person sees on a terminal, what a pipe gets, and the code alone."""
+"""`report` and `best`: their output on a terminal, in a pipe, and as code."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -40,28 +40,24 @@ def findings(url: str) -> Findings:
 
 
 @pytest.mark.processes
-def test_a_report_on_a_real_terminal_is_the_answer_in_a_few_lines_that_fit(
+def test_report_on_a_real_terminal_prints_the_brief_report(
     url: str, findings: Findings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
     assert on_terminal(folder, "report", "s", columns=80) == (0, brief(findings, columns=80) + "\n")
 
 
-def test_what_a_terminal_gets_fits_it_and_is_the_page_when_it_asks_for_that(
+def test_a_terminal_gets_the_brief_report_or_the_page_on_request(
     url: str, findings: Findings, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
-    for command in ("status s", "trials s", "best s", "workers s", "list", "data list"):
-        code, printed, _ = kd_sweeps(*command.split())
-        assert (code, max(map(len, printed.splitlines())) <= 80) == (0, True), printed
     assert kd_sweeps("report", "s", "--storage", url)[1] == brief(findings, columns=80) + "\n"
     assert kd_sweeps("report", "s", "-f", "markdown", "--storage", url)[1] == report(findings) + "\n"
 
 
-def test_a_pipe_gets_the_whole_page_the_few_lines_and_json_when_it_asks(
+def test_a_pipe_gets_the_whole_page_or_the_brief_report_or_json_on_request(
     url: str, findings: Findings, kd_sweeps: KdSweeps
 ) -> None:
     code, out, _ = kd_sweeps("report", "s", "--storage", url)
@@ -71,7 +67,7 @@ def test_a_pipe_gets_the_whole_page_the_few_lines_and_json_when_it_asks(
     assert json.loads(kd_sweeps("report", "s", "-f", "json", "--storage", url)[1])["headline"] == headline(findings)
 
 
-def test_a_written_report_says_its_headline_and_where_it_is(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
+def test_writing_a_report_prints_its_headline_and_its_path(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("report", "s", "-o", "new/folder", "--storage", url)
     assert (code, out) == (0, announced(findings) + "\n")
     assert err.splitlines()[-1] == "report   new/folder/report.html"
@@ -79,28 +75,28 @@ def test_a_written_report_says_its_headline_and_where_it_is(url: str, findings: 
 
 
 @pytest.mark.parametrize("wrong", ["a-file", "/proc/report"])
-def test_a_folder_that_cannot_be_is_one_line(wrong: str, url: str, kd_sweeps: KdSweeps) -> None:
+def test_an_impossible_folder_gives_a_one_line_error(wrong: str, url: str, kd_sweeps: KdSweeps) -> None:
     Path("a-file").touch()
     code, out, err = kd_sweeps("report", "s", "-o", wrong, "--storage", url)
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith(f"kd-sweeps: --output: cannot write a report into {wrong}: ")
 
 
-def test_best_says_the_verdict_and_whether_t_and_alpha_matter(
+def test_best_prints_the_verdict_and_whether_t_and_alpha_matter(
     url: str, findings: Findings, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
     code, out, _ = kd_sweeps("best", "s")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 100
-    said = " ".join(out.split())
+    text = " ".join(out.split())
     source = findings.surfaces[0]
     verdict = f"{badge(findings).text}. {headline(findings)} digits: {parameter_effect(source, findings.spec.score)}."
-    assert f"answer {verdict} answer hash {findings.answer_hash} as code kd-sweeps best s --paste" in said
-    assert "Keras' untuned default does as well, within the noise." in said
+    assert f"answer {verdict} answer hash {findings.answer_hash} as code kd-sweeps best s --paste" in text
+    assert "Keras' untuned default does as well, within the noise." in text
     temperature = findings.confirmed["source"].best.point["temperature"]
     assert f"temperature  {temperature:.4g}" in out.splitlines()
-    assert "import" not in out, "code is for who asks for it"
+    assert "import" not in out, "code is printed with --paste only"
 
 
 def test_best_of_an_unfinished_sweep_has_no_verdict_yet(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
@@ -112,14 +108,16 @@ def test_best_of_an_unfinished_sweep_has_no_verdict_yet(tmp_path: Path, kd_sweep
     assert out.endswith(f"as code      kd-sweeps best s --paste --storage sqlite:///{tmp_path}/s.db\n")
 
 
-def test_paste_is_code_and_nothing_else(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
+def test_paste_prints_code_and_nothing_else(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("best", "s", "--paste", "--storage", url)
     assert code == 0
     assert err.startswith("storage "), "everything but code goes to stderr"
     compile(out, "pasted", "exec")
-    assert "\n# the sweep's answer: " in out, "which may be another point than this one"
+    assert "\n# the sweep's answer: " in out, "the answer can be another point than the printed one"
     point = findings.confirmed["source"].best.point
-    assert out.count(repr(point["temperature"])) == 7, "once each, in timm's comment as well; TRL cannot say it"
+    assert out.count(repr(point["temperature"])) == 7, (
+        "once per snippet and in timm's comment; TRL has no such parameter"
+    )
     for line in out.splitlines():
         assert not line.startswith(("temperature ", "answer", "validation", "storage"))
     assert [line for line in out.splitlines() if line.startswith("import ")] == [
@@ -128,7 +126,7 @@ def test_paste_is_code_and_nothing_else(url: str, findings: Findings, kd_sweeps:
     ]
 
 
-def test_another_program_gets_best_as_json_as_one_field_or_as_two_numbers(
+def test_best_is_printed_as_json_as_one_field_or_as_two_numbers(
     url: str, findings: Findings, kd_sweeps: KdSweeps
 ) -> None:
     def printed(*words: str) -> str:

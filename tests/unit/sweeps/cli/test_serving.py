@@ -1,4 +1,4 @@
-"""What `serve` refuses before it listens."""
+"""The errors of `serve` before it listens."""
 
 import socket
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "host.example"])
-def test_without_tokens_it_listens_on_this_machine_only(kd_sweeps: Run, host: str) -> None:
+def test_without_tokens_serve_listens_on_this_machine_only(kd_sweeps: Run, host: str) -> None:
     code, _, err = kd_sweeps("serve", "--all", "--host", host)
     assert code == 2
     assert err.splitlines() == [
@@ -25,7 +25,7 @@ def test_without_tokens_it_listens_on_this_machine_only(kd_sweeps: Run, host: st
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "give the sweeps to serve, or --all"),
         (["s", "--all"], "give the sweeps to serve, or --all"),
@@ -36,41 +36,41 @@ def test_without_tokens_it_listens_on_this_machine_only(kd_sweeps: Run, host: st
         (["../s"], "sweep name '../s'"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(kd_sweeps: Run, words: list[str], said: str) -> None:
+def test_bad_arguments_of_serve_give_a_one_line_error(kd_sweeps: Run, words: list[str], message: str) -> None:
     code, _, err = kd_sweeps("serve", *words)
     assert code in (1, 2)
     (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
-    assert said in line
+    assert message in line
 
 
-def test_a_missing_sweep_is_an_error_before_it_listens(kd_sweeps: Run, tmp_path: Path) -> None:
+def test_a_missing_sweep_is_an_error_before_serve_listens(kd_sweeps: Run, tmp_path: Path) -> None:
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("serve", "s", "none")
     assert code == 1
     assert "no sweep 'none'" in err
 
 
-def test_a_port_that_is_taken_is_one_line(kd_sweeps: Run, tmp_path: Path) -> None:
+def test_a_port_in_use_gives_a_one_line_error(kd_sweeps: Run, tmp_path: Path) -> None:
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
         code, _, err = kd_sweeps("serve", "s", "--port", str(port))
     assert code == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another: --port {port + 1}" in err
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.invalid"])
-def test_an_address_of_another_machine_is_refused_as_one(kd_sweeps: Run, tmp_path: Path, host: str) -> None:
+def test_an_address_of_another_machine_is_refused(kd_sweeps: Run, tmp_path: Path, host: str) -> None:
     (tmp_path / "tokens.txt").write_text(TOKENS)
     (tmp_path / "tokens.txt").chmod(0o600)
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("serve", "s", "--host", host, "--tokens", "tokens.txt")
     assert code == 2
     assert f"--host: got '{host}', which is not an address of this machine; allowed: 127.0.0.1" in err
-    assert "choose another" not in err, "no port helps"
+    assert "choose another" not in err, "another port would not help"
 
 
-def test_tokens_that_others_can_read_are_refused_without_being_shown(kd_sweeps: Run, tmp_path: Path) -> None:
+def test_tokens_that_others_can_read_are_refused_without_printing_them(kd_sweeps: Run, tmp_path: Path) -> None:
     (tmp_path / "tokens.txt").write_text(TOKENS)
     (tmp_path / "tokens.txt").chmod(0o644)
     code, _, err = kd_sweeps("serve", "--all", "--tokens", "tokens.txt")

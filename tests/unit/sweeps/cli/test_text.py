@@ -38,7 +38,7 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def test_a_clean_audit_is_a_table_and_its_sum_and_exits_0(kd_sweeps: KdSweeps, url: str) -> None:
+def test_a_clean_audit_prints_a_table_and_its_totals_and_exits_0(kd_sweeps: KdSweeps, url: str) -> None:
     code, out, err = kd_sweeps("status", "s", "--audit", "--storage", url)
     *table, last = out.splitlines(keepends=True)
     assert (code, "".join(table)) == (0, CLEAN)
@@ -46,7 +46,7 @@ def test_a_clean_audit_is_a_table_and_its_sum_and_exits_0(kd_sweeps: KdSweeps, u
     assert err.startswith("storage ")
 
 
-def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: KdSweeps, url: str) -> None:
+def test_violations_come_after_the_table_and_before_warnings_and_exit_1(kd_sweeps: KdSweeps, url: str) -> None:
     execute(
         url,
         "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'",
@@ -69,22 +69,22 @@ def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: 
         assert line.startswith(start)
 
 
-def test_what_cannot_run_here_is_unavailable_for_an_audit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_counts_unavailable_tasks_as_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = [StageAudit(stage="baselines", planned=2, done=1, failed=1, cancelled=0, skipped=0, waiting=0, running=0)]
-    one = Audit(stages=stages, violations=[], warnings=[], notes=[])
-    head, row = describe_audit(one, {"baselines": 1}).splitlines()[:2]
+    result = Audit(stages=stages, violations=[], warnings=[], notes=[])
+    head, row = describe_audit(result, {"baselines": 1}).splitlines()[:2]
     assert dict(zip(head.split(), row.split(), strict=True))["unavailable"] == "1"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    narrower = describe_audit(one, {"baselines": 1}).splitlines()[:2]
-    assert [line.split() for line in narrower] == [head.split(), row.split()], "no cell had to break"
+    narrower = describe_audit(result, {"baselines": 1}).splitlines()[:2]
+    assert [line.split() for line in narrower] == [head.split(), row.split()], "no cell was wrapped"
     assert max(map(len, narrower)) <= 80 < len(head)
-    assert audit_values("s", one, {"baselines": 1})["stages"]["baselines"]["failed"] == 0
-    assert "unavailable" not in describe_audit(one, {})
+    assert audit_values("s", result, {"baselines": 1})["stages"]["baselines"]["failed"] == 0
+    assert "unavailable" not in describe_audit(result, {})
 
 
-def test_the_same_is_there_for_another_program(kd_sweeps: KdSweeps, url: str) -> None:
-    """test_main checks that the other formats agree with JSON."""
+def test_an_audit_is_printed_as_json(kd_sweeps: KdSweeps, url: str) -> None:
+    """test_main checks that the other formats have the same rows as JSON."""
     execute(url, "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'")
     code, out, _ = kd_sweeps("status", "s", "--audit", "--storage", url, "-f", "json")
     printed = json.loads(out)
@@ -104,7 +104,9 @@ def test_the_same_is_there_for_another_program(kd_sweeps: KdSweeps, url: str) ->
         ("ALTER TABLE trials RENAME TO trials_old", "trials"),
     ],
 )
-def test_what_cannot_be_audited_is_one_line(kd_sweeps: KdSweeps, url: str, damage: str, words: str) -> None:
+def test_a_storage_that_cannot_be_audited_gives_a_one_line_error(
+    kd_sweeps: KdSweeps, url: str, damage: str, words: str
+) -> None:
     execute(url, damage)
     code, out, err = kd_sweeps("status", "s", "--audit", "--storage", url)
     assert (code, out) == (1, "")
@@ -112,7 +114,7 @@ def test_what_cannot_be_audited_is_one_line(kd_sweeps: KdSweeps, url: str, damag
     assert len([line for line in err.splitlines() if not line.startswith("storage ")]) == 1
 
 
-def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: KdSweeps, postgres_url: str) -> None:
+def test_a_role_with_select_alone_can_use_every_reading_command(kd_sweeps: KdSweeps, postgres_url: str) -> None:
     worked(postgres_url, stop_at="search#2")
     role = f"auditor_{uuid.uuid4().hex[:8]}"
     execute(postgres_url, f"CREATE ROLE {role} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
@@ -122,7 +124,7 @@ def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: Kd
             code, out, _ = kd_sweeps(*command, "--storage", viewed)
             assert (code, bool(out)) == (0, True), command
         code, _, err = kd_sweeps("pause", "s", "--storage", viewed)
-        assert code == 1, "the role may not write"
+        assert code == 1, "the role cannot write"
         assert "permission denied" in err.splitlines()[-1]
     finally:
         execute(postgres_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")

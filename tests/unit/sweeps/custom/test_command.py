@@ -1,4 +1,4 @@
-"""The words of a command: which ones are files, where those are, and how placeholders are filled in."""
+"""The words of a command: which are files, their frozen paths, and how placeholders are filled in."""
 
 import shlex
 from pathlib import Path
@@ -30,12 +30,12 @@ def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatc
     assert scripts(shlex.join(kept)) == [tmp_path / "conf.yaml", tmp_path / "sub" / "train"]
 
 
-def test_a_program_of_the_machine_and_what_is_no_text_are_not_hashed(tmp_path: Path) -> None:
+def test_system_programs_and_binary_files_are_not_hashed(tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(b"\0")
     assert scripts(f"/bin/sh {tmp_path}/data.bin {tmp_path}/gone.py") == []
 
 
-def test_braces_are_placeholders_where_a_word_stands_in_them() -> None:
+def test_braces_around_a_word_are_a_placeholder() -> None:
     command = """train '{"a": 1}' {seed} --out={out}/{seed} {} {a-b}"""
     assert placeholders(command) == ["seed", "out", "seed"]
     assert filled(split(command), {"seed": "7", "out": "/a b"}) == [

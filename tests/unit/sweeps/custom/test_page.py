@@ -19,7 +19,7 @@ CHOICES = {
 
 
 def run(job: jobs.AnyJob, params: dict[str, Any], steps: Any) -> Outcome:
-    """Score a point: the wider the better, plus a little luck."""
+    """Score a point: wider is better, plus a little noise by seed."""
     point = {name: value for name, value in params.items() if name not in ("arm", "dataset")}
     score = 0.5 + point["width"] / 1000 + (job.work.seed or 0) % 1000 / 1e6
     values = {"val_accuracy": score, "parameters": point["width"], "train_s": 1.0, "cpu_s": 1.0, "blobs": {}}
@@ -34,7 +34,7 @@ def page() -> dict[str, str]:
     return told(found(spec(CHOICES, source={"dataset": "my {x}"}), run))
 
 
-def test_a_page_speaks_of_the_points_that_the_spec_declares(page: dict[str, str]) -> None:
+def test_a_page_names_the_points_that_the_spec_declares(page: dict[str, str]) -> None:
     text = page["page"]
     assert "| Untreated: optimizer = {0} (`untreated`) | {0}, 16 |" in text
     assert "| Default, untuned (`default`) | {adam}, 16 |" in text
@@ -42,17 +42,17 @@ def test_a_page_speaks_of_the_points_that_the_spec_declares(page: dict[str, str]
     assert "On my {x} tuning gains" in text
 
 
-def test_it_says_before_the_answer_that_there_was_no_test(page: dict[str, str]) -> None:
-    said = "This training has no test: the comparison uses validation scores"
-    assert said in page["page"].partition("\n# ")[0]
+def test_a_page_notes_before_the_answer_that_there_was_no_test(page: dict[str, str]) -> None:
+    note = "This training has no test: the comparison uses validation scores"
+    assert note in page["page"].partition("\n# ")[0]
     tested = spec(CHOICES | {"command": "./train.sh {test}"})
     with_test = told(found(tested, run))
     assert tested.kind.features.tested == "test data"
-    assert said not in with_test["page"]
+    assert note not in with_test["page"]
     assert spec(CHOICES).kind.features.tested == "fresh seeds"
-    assert "images" not in page["page"] + with_test["page"], "nothing says that data are images"
+    assert "images" not in page["page"] + with_test["page"], "a custom training has no images"
 
 
-def test_of_choices_no_surface_is_drawn_and_none_is_promised(page: dict[str, str]) -> None:
+def test_choices_have_no_surface_and_the_page_promises_none(page: dict[str, str]) -> None:
     assert "that takes" not in page["page"]
     assert "optimizer" in page["page"]

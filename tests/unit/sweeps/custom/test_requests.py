@@ -1,4 +1,4 @@
-"""The options that make a spec: --train, --train-command, --space; and what a service runs of them."""
+"""The options --train, --train-command and --space, and which of them a service accepts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def made(**given: Any) -> Spec:
     return SpecRequest(**{**OWN, **given}).spec()
 
 
-def test_the_rest_is_that_of_preset_quick() -> None:
+def test_everything_not_given_is_as_in_preset_quick() -> None:
     own, quick = made(), preset("quick")
     assert isinstance(own, CustomSpec)
     assert (own.confirm, own.outer) == (quick.confirm, quick.outer)
@@ -34,14 +34,14 @@ def test_the_rest_is_that_of_preset_quick() -> None:
     assert [own.role(role).dataset for role in own.roles] == ["data"]
 
 
-def test_datasets_are_free_names() -> None:
+def test_datasets_can_have_any_name() -> None:
     two = made(source="small", targets=["large", "huge"])
     assert [two.role(role).dataset for role in two.roles] == ["small", "large", "huge"]
     one = SpecRequest(base=two, dataset="other").spec()
     assert [one.role(role).dataset for role in one.roles] == ["other"]
 
 
-def test_a_spec_may_be_given_another_training() -> None:
+def test_the_training_of_a_spec_can_be_replaced() -> None:
     own = SpecRequest(base=made(), command="./train.sh {alpha}").spec()
     assert isinstance(own, CustomSpec)
     assert (own.trainer.train, own.trainer.command) == ("", "./train.sh {alpha}")
@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_options_that_do_not_go_together_are_one_line(case: str) -> None:
+def test_conflicting_options_give_a_one_line_error(case: str) -> None:
     given, text = REFUSED[case]
     with pytest.raises(SpecError) as error:
         made(**given)
@@ -83,24 +83,24 @@ def test_every_spelling_of_a_space_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["t", "t=", "=1:2", "t=1", "t=1:b", "t=1:2:ln", "t=1:2:log:3", "t=a:b"])
-def test_any_other_spelling_is_one_line(text: str) -> None:
+def test_any_other_spelling_of_a_space_gives_a_one_line_error(text: str) -> None:
     with pytest.raises(SpecError, match=r"^--space: got .*; write NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=a,b,c"):
         space_of([text])
 
 
-def test_a_parameter_is_given_once() -> None:
+def test_a_parameter_given_twice_is_refused() -> None:
     with pytest.raises(SpecError, match="--space: got t twice"):
         space_of(["t=1:9", "t=1:8"])
 
 
-def test_a_name_that_records_have_as_a_column_is_refused_by_create(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_refuses_a_parameter_named_like_a_column_of_the_records(tmp_path: Path, kd_sweeps: Commands) -> None:
     own = ["--train-command", "true", "--space", "loss=0.0:1.0", "--set", "trainer.untreated.loss=1.0"]
     code, _, err = kd_sweeps("create", "s", *own)
     assert code == 2
     assert "trainer.space: got 'loss', which is a column in the records of a sweep; give this" in err
 
 
-def test_a_plan_says_that_nobody_knows_how_long_it_takes(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_a_plan_gives_no_duration(tmp_path: Path, kd_sweeps: Commands) -> None:
     own = ["--train-command", "true {depth}", "--space", "depth=0:9", "--set", "transfer.margin=1", "--dataset", "mine"]
     code, out, err = kd_sweeps("create", "s", *own, "--dry-run")
     assert code == 0, err
@@ -110,13 +110,13 @@ def test_a_plan_says_that_nobody_knows_how_long_it_takes(tmp_path: Path, kd_swee
     assert "work     88 trainings\n" in out
 
 
-def test_a_spec_to_start_from_needs_a_number() -> None:
+def test_a_starting_spec_needs_a_numeric_argument() -> None:
     with pytest.raises(SpecError, match="has no numeric argument, so there is nothing to search"):
         start("./train.py:train", {"optimizer": "adam"})
 
 
 @pytest.mark.parametrize("trainer", [{"command": "./train.sh"}, {"train": "./train.py:train"}, {"train": "mine:train"}])
-def test_a_service_runs_none_of_it_for_a_request(trainer: dict[str, str]) -> None:
+def test_a_service_refuses_programs_and_files_of_a_request(trainer: dict[str, str]) -> None:
     with pytest.raises(NotAllowed):
         check_allowed(spec(trainer | {"space": SPACE}), allow_code=False)
     if trainer.get("train") == "mine:train":

@@ -1,4 +1,4 @@
-"""Results of a custom training: a number or a table with one; never a test score, never a value that JSON lacks."""
+"""Results of a custom training: a number or a table with one; no test score and no value outside JSON."""
 
 import math
 from decimal import Decimal
@@ -24,7 +24,7 @@ def test_a_number_of_any_library_is_a_score(number: object) -> None:
     assert given({"validation": number}).validation == 0.5
 
 
-def test_a_size_and_facts_come_as_json_has_them() -> None:
+def test_a_size_and_facts_become_json_types() -> None:
     result = given({"validation": 1, "size": np.int64(7), "agreement": np.float64(0.25), "layers": [1, 2], "on": True})
     assert (result.validation, result.size, result.train_s, result.cpu_s) == (1.0, 7, 1.0, 2.0)
     assert result.facts == {"agreement": 0.25, "layers": [1, 2], "on": True}
@@ -41,13 +41,13 @@ class _Broken:
 REFUSED: dict[str, tuple[object, str]] = {
     "nothing": (None, "gave None of type NoneType for a score; return a number"),
     "text": ("0.9", "gave '0.9' of type str for a score"),
-    "a truth": (True, "gave True of type bool"),
+    "a boolean": (True, "gave True of type bool"),
     "a list": ([0.9], "gave [0.9] of type list"),
-    "a class that says nothing": (_Broken(), "gave a _Broken of type _Broken"),
+    "a class without a repr": (_Broken(), "gave a _Broken of type _Broken"),
     "no validation": ({"accuracy": 0.9}, "gave accuracy, and no 'validation'"),
     "an empty table": ({}, "gave nothing, and no 'validation'"),
     "a test score": ({"validation": 0.9, "test": 0.8}, "gave 'test', but test data are for the comparison only"),
-    "another one": ({"validation": 0.9, "Test_accuracy": 0.8}, "gave 'Test_accuracy', but test data are for"),
+    "another test score": ({"validation": 0.9, "Test_accuracy": 0.8}, "gave 'Test_accuracy', but test data are for"),
     "a percentage": (
         93.2,
         "gave the accuracy 93.2, outside of trainer.score.low = 0 and high = 1; is it a percentage?",
@@ -55,7 +55,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     "below": (-0.1, "gave the accuracy -0.1, outside of trainer.score.low = 0 and high = 1"),
     "a size": ({"validation": 0.9, "size": -1}, "gave size -1; allowed: a whole number >= 0"),
     "half a byte": ({"validation": 0.9, "size": 0.5}, "gave size 0.5"),
-    "no JSON": ({"validation": 0.9, "model": object()}, "gave values besides its score that are not JSON: object"),
+    "not JSON": ({"validation": 0.9, "model": object()}, "gave values besides its score that are not JSON: object"),
     "NaN beside it": ({"validation": 0.9, "loss": math.nan}, "gave values besides its score that are not JSON"),
     "too much": (
         {"validation": 0.9, "log": "x" * MOST_FACTS},
@@ -65,7 +65,7 @@ REFUSED: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_anything_else_is_refused_in_one_line(case: str) -> None:
+def test_any_other_result_gives_a_one_line_error(case: str) -> None:
     returned, text = REFUSED[case]
     with pytest.raises(TrainingFailed) as error:
         given(returned)
@@ -74,7 +74,7 @@ def test_anything_else_is_refused_in_one_line(case: str) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, np.float32("nan")])
-def test_a_score_that_is_not_finite_has_diverged(number: float) -> None:
+def test_a_score_that_is_not_finite_counts_as_diverged(number: float) -> None:
     with pytest.raises(Diverged, match=r"train\.py:train gave the score (nan|inf)"):
         given(number)
 

@@ -1,4 +1,4 @@
-"""The table [trainer] of a custom training: its keys, its score, and the error lines."""
+"""The table [trainer] of a custom training: its keys, its score, and its errors."""
 
 import math
 from typing import Any
@@ -72,20 +72,18 @@ def test_a_spec_is_read_back_from_its_toml_and_from_the_storage(trainer: dict[st
         ),
     ],
 )
-def test_a_score_other_than_accuracy_has_only_the_unit_and_the_bounds_it_names(
-    table: dict[str, Any], score: Score
-) -> None:
+def test_a_score_other_than_accuracy_has_only_the_given_unit_and_bounds(table: dict[str, Any], score: Score) -> None:
     assert ScoreTable.model_validate(table).as_score() == score
 
 
-def test_untreated_takes_the_rest_from_the_first_default_else_from_the_low_end() -> None:
+def test_untreated_takes_missing_values_from_the_first_default_or_the_low_end() -> None:
     table = spec(FUNCTION).trainer
     assert table.point(table.untreated) == Point.of({"temperature": 3.0, "alpha": 1.0})
     table = spec(FUNCTION | {"defaults": {}}).trainer
     assert table.point(table.untreated) == Point.of({"temperature": 1.0, "alpha": 1.0})
 
 
-def test_there_are_the_arms_of_every_trainer_and_one_for_each_declared_point() -> None:
+def test_the_arms_are_best_untreated_and_each_default() -> None:
     own = spec(FUNCTION | {"defaults": {"default": DEFAULT, "paper": DEFAULT | {"alpha": 0.9}}})
     assert own.arms("source") == ("best", "untreated", "default", "paper")
     assert own.kind.features.defaults == ("default", "paper")
@@ -95,7 +93,7 @@ def test_there_are_the_arms_of_every_trainer_and_one_for_each_declared_point() -
     assert (plain.transfer.margin, plain.transfer.margin_share) == (0.5, 0.0)
 
 
-def test_a_default_outside_of_the_range_widens_the_space_of_the_comparison_but_not_of_the_search() -> None:
+def test_a_default_outside_the_range_widens_the_space_of_the_comparison_only() -> None:
     far = spec(FUNCTION | {"defaults": {"default": {"temperature": 40, "alpha": 0.5}}})
     assert far.kind.space(far)["temperature"] == Range(1.0, 20.0, log=True)
     assert far.kind.space(far, transfer=True)["temperature"] == Range(1.0, 40.0, log=True)
@@ -106,7 +104,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no space": ({"space": {}}, "trainer.space: got {}; allowed: a table of one parameter or more"),
     "no name": ({"space": {"a b": [0.0, 1.0]}}, "'a b' is not one"),
     "a word of Python": ({"space": {"lambda": [0.0, 1.0]}}, "'lambda' is not one"),
-    "what every training is given": ({"space": {"seed": [0.0, 1.0]}}, "'seed' is not one"),
+    "an argument of every training": ({"space": {"seed": [0.0, 1.0]}}, "'seed' is not one"),
     "equal bounds": ({"space": {"alpha": [0.5, 0.5]}}, "a single value cannot be searched"),
     "bounds exchanged": ({"space": {"alpha": [1.0, 0.0]}}, "low < high; got 1.0 and 0.0"),
     "a log of 0": ({"space": {"alpha": {"low": 0.0, "high": 1.0, "log": True}}}, "low > 0 with log = true"),
@@ -115,7 +113,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a choice of nothing": ({"space": {"alpha": {"choices": ["a", None]}}}, "got None"),
     "a range for a share": ({"space": {"alpha": [0, 1]}}, "[0.0, 1.0] for a range, or choices = [0, 1]"),
     "no range": ({"space": {"alpha": {"lo": 0.0, "high": 1.0}}}, "for alpha: [low, high]"),
-    "more than a float counts": ({"space": {"alpha": [0, 2**53 + 2]}}, "whole numbers up to 2^53"),
+    "an integer beyond float precision": ({"space": {"alpha": [0, 2**53 + 2]}}, "whole numbers up to 2^53"),
     "wider than a float": ({"space": {"alpha": [-1e308, 1e308]}}, "high - low below 1.8e+308"),
     "no float": ({"space": {"alpha": {"low": 0.0, "high": 10**400}}}, "with finite numbers"),
     "a name of two lines": ({"score": {"name": "a\nb"}}, "text of one line"),
@@ -124,7 +122,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "neither": ({"train": ""}, "trainer.train and trainer.command: got neither; give one of them"),
     "both": ({"command": "true"}, "trainer.train and trainer.command: got both; give one of them"),
     "another name": ({"defaults": {"default": DEFAULT | {"beta": 1.0}}}, "trainer.defaults.default: got 'beta'"),
-    "half a default": ({"defaults": {"default": {"alpha": 0.5}}}, "trainer.defaults.default has no temperature"),
+    "an incomplete default": ({"defaults": {"default": {"alpha": 0.5}}}, "trainer.defaults.default has no temperature"),
     "text": ({"untreated": {"alpha": "one"}}, "trainer.untreated.alpha: got 'one'; allowed: a number"),
     "a name of an arm": ({"defaults": {"best": DEFAULT}}, "'best' is not one"),
     "bounds of the score": ({"score": {"low": 2.0, "high": 1.0}}, "low < high; got 2 and 1"),
@@ -138,7 +136,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_bad_table_is_refused_in_one_line(case: str) -> None:
+def test_a_bad_table_gives_a_one_line_error(case: str) -> None:
     changes, text = REFUSED[case]
     with pytest.raises(SpecError) as error:
         spec(FUNCTION | changes)
@@ -146,7 +144,7 @@ def test_a_bad_table_is_refused_in_one_line(case: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_datasets_that_would_be_shown_alike_need_a_name() -> None:
+def test_datasets_displayed_alike_need_a_name() -> None:
     tables = {"source": {"dataset": "glue/mnli"}, "target": {"dataset": "old/mnli"}}
     with pytest.raises(
         SpecError, match=r"source\.dataset and target\.dataset would both be shown as 'mnli'; set target"
@@ -167,6 +165,6 @@ def test_without_an_untreated_point_a_margin_in_the_unit_of_the_score_is_require
     assert parse(stored).transfer.margin == 0.5
 
 
-def test_a_share_of_no_gain_is_refused() -> None:
+def test_a_margin_share_without_a_gain_is_refused() -> None:
     with pytest.raises(SpecError, match=r"transfer\.margin_share: got 0\.1"):
         spec(FUNCTION | {"untreated": {}}, transfer={"seeds": 2, "margin": 0.5, "margin_share": 0.1})

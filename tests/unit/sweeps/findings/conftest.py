@@ -1,4 +1,4 @@
-"""These tests read our own tables alone, and a surface is fitted once to the same runs."""
+"""Make the tests fast: no Optuna tables, and one fit of a surface for equal runs."""
 
 from collections.abc import Iterator
 from unittest import mock

@@ -1,4 +1,4 @@
-"""What to use on each target: which trainings the advice is made of, its points, what they cost."""
+"""The advice for each target: the trainings behind it, its points and their cost."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -42,7 +42,7 @@ def accuracy(job: Training, lost: Mapping[str, float], default: float) -> float:
 
 
 def with_default(stored: StoredSweep, lost: Mapping[str, float] = LOST, *, default: float = 5.0) -> StoredSweep:
-    """Add trainings of the default on the target, with the seeds of every search."""
+    """Return the sweep with trainings of the default on the target, with the seeds of every search."""
     kept = [job for job in stored.jobs if not (isinstance(job.work, TransferTask) and job.work.arm == DEFAULT)]
     jobs: list[AnyJob] = []
     for job in kept:
@@ -76,12 +76,12 @@ def only(stored: StoredSweep) -> RoleChoice:
     return choice
 
 
-def test_sweeps_of_older_rules_get_no_advice_and_their_json_no_key(stored: StoredSweep) -> None:
+def test_sweeps_of_older_rules_have_no_advice_and_no_key_for_it_in_json(stored: StoredSweep) -> None:
     assert choices(stored, confirmed_points(stored)) == ()
     assert b'"choices"' not in encode(Findings, findings(stored))
 
 
-def test_the_advice_is_over_the_searches_of_the_first_teacher(stored: StoredSweep) -> None:
+def test_the_advice_uses_the_searches_of_the_first_teacher(stored: StoredSweep) -> None:
     sweep = with_default(stored)
     choice = only(sweep)
     assert (choice.role, choice.dataset) == ("target", SPEC.role("target").dataset)
@@ -123,7 +123,7 @@ def test_there_is_no_advice_before_the_last_training_has_ended(stored: StoredSwe
     assert choice.done == choice.planned - 1
 
 
-def test_a_share_of_a_gain_that_no_training_is_left_of_is_not_replaced_by_points(stored: StoredSweep) -> None:
+def test_without_trainings_for_the_gain_a_share_of_it_is_not_replaced_by_points(stored: StoredSweep) -> None:
     sweep = with_default(stored)
 
     def without(arm: str) -> StoredSweep:
@@ -138,13 +138,13 @@ def test_a_share_of_a_gain_that_no_training_is_left_of_is_not_replaced_by_points
     broken = without("scratch")
     (verdict,) = verdicts(broken)
     assert (only(broken).choice, verdict.verdict) == (None, None)
-    told = findings(broken)
-    assert answer.headline(told).endswith("cannot be told.")
-    assert answer.advice(told).commands[0] == "kd-sweeps retry s"
-    assert "it needs the arms native, best and scratch on" in sentence(told, verdict)
+    analysed = findings(broken)
+    assert answer.headline(analysed).endswith("cannot be told.")
+    assert answer.advice(analysed).commands[0] == "kd-sweeps retry s"
+    assert "it needs the arms native, best and scratch on" in sentence(analysed, verdict)
     in_points = replace(broken, spec=by_rule_3(broken.spec, margin_share=0.0))
-    assert present(only(in_points).choice).margin == SPEC.transfer.margin, "declared, so it counts"
-    assert only(without("random")).choice == only(sweep).choice, "gains are not counted from the missing arm"
+    assert present(only(in_points).choice).margin == SPEC.transfer.margin, "a margin declared in points is used"
+    assert only(without("random")).choice == only(sweep).choice, "random is not part of the advice"
 
 
 def test_each_strategy_has_its_point_and_its_cost(stored: StoredSweep) -> None:
@@ -163,7 +163,7 @@ def test_each_strategy_has_its_point_and_its_cost(stored: StoredSweep) -> None:
     }
 
 
-def test_searches_in_which_both_are_one_training_are_counted(stored: StoredSweep) -> None:
+def test_searches_that_chose_one_point_on_both_datasets_are_counted(stored: StoredSweep) -> None:
     sweep = with_default(stored)
     points = {job.work.tag: present(job.outcome).point for job in sweep_trainings(sweep) if job.work.arm == "native"}
     other = next(point for point in points.values() if point != points[""])
@@ -192,7 +192,7 @@ def test_with_one_dataset_the_default_is_compared_with_tuning_there(stored: Stor
     assert present(advice.strategies[0].lost).mean == pytest.approx(1.0)
 
 
-def test_the_advice_goes_over_a_network_and_comes_back(stored: StoredSweep) -> None:
+def test_the_advice_survives_encoding(stored: StoredSweep) -> None:
     sweep = with_default(stored)
     told = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
     assert decode(Findings, encode(Findings, told)).choices == told.choices

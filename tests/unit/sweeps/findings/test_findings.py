@@ -1,4 +1,4 @@
-"""Findings against planted results: verdicts, surfaces, controls, several targets, the outer level."""
+"""Findings from planted results: verdicts, surfaces, controls, several targets, several searches."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, arms, below, pl
 FEW = override(PLANTED, {"search.trials": 4})
 
 
-def test_a_control_explains_a_gain_that_it_has_as_well() -> None:
+def test_a_control_explains_a_gain_if_it_gains_as_much() -> None:
     spec = override(
         FEW, {"transfer.source_arms": ["best", "scratch"], "transfer.target_arms": ["best", "scratch", "class-mean"]}
     )
@@ -38,25 +38,21 @@ def test_a_control_explains_a_gain_that_it_has_as_well() -> None:
     half = stats.t.ppf(0.975, 3) / 2
     assert (control.beyond.low, control.beyond.high) == pytest.approx((0.5 - half, 0.5 + half))
     for gain, beyond, explains in (
-        (Estimate(2.0, -0.1, 4.1, 4), control.beyond, False),  # the control was not found to gain
+        (Estimate(2.0, -0.1, 4.1, 4), control.beyond, False),  # the gain of the control is within the noise
         (control.gain, Estimate(2.0, 0.1, 3.9, 4), False),  # best gains more
         (control.gain, Estimate(-2.0, -3.0, -1.0, 4), True),  # best gains less
-        (Estimate(2.0, None, None, 1), Estimate(0.0, None, None, 1), False),  # one seed shows nothing
+        (Estimate(2.0, None, None, 1), Estimate(0.0, None, None, 1), False),  # one seed has no interval
     ):
         made = type(control)(arm="", role="", dataset="", gain=gain, beyond=beyond, best=control.best)
         assert made.explains == explains
-    nothing = Estimate(0.5, -0.1, 1.1, 4)  # best was not found to gain: there is nothing to explain
+    nothing = Estimate(0.5, -0.1, 1.1, 4)  # the gain of best is within the noise: nothing to explain
     assert not replace(control, best=nothing).explains
 
 
-@pytest.fixture(scope="module")
-def several() -> Findings:
-    """Return findings with two targets: the point transfers to one and fails on the other."""
+def test_every_target_has_its_own_verdict_surface_and_rows() -> None:
+    """The point transfers to one target and fails on the other."""
     spec = override(on(FEW, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    return builders.found(spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5))
-
-
-def test_every_target_has_a_verdict_a_surface_and_rows_of_its_own(several: Findings) -> None:
+    several = builders.found(spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5))
     first, second = several.verdicts
     assert (first.verdict and first.verdict.word, second.verdict and second.verdict.word) == ("TRANSFERS", "FAILS")
     other = several.spec.role("target2").dataset
@@ -93,7 +89,7 @@ def outer(stored: StoredSweep) -> Findings:
     return findings(stored)
 
 
-def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(
+def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_that_of_the_first_teacher(
     outer: Findings, stored: StoredSweep
 ) -> None:
     (target,) = outer.outer
@@ -109,7 +105,7 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first
         assert len({getattr(one, arm) for one in found}) == 4
     (first,) = outer.verdicts
     assert (first.verdict and first.verdict.word, first.planned) == ("TRANSFERS", 16 + 3 * 4)
-    assert (first.unit, first.by_search) == ("seed", pytest.approx((0.5, 1.5))), "two searches are too few to count"
+    assert (first.unit, first.by_search) == ("seed", pytest.approx((0.5, 1.5))), "with two searches, seeds are the unit"
 
 
 def _point_of(stored: StoredSweep, arm: str, group: str) -> Point:

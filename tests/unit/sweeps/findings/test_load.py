@@ -1,4 +1,4 @@
-"""The findings are read in one go: a few statements, whatever is drawn of them afterwards."""
+"""Reading the findings takes a few statements; tables and figures need no more."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def counted(engine: sqlalchemy.Engine) -> list[str]:
 
 
 def test_findings_take_four_statements_and_equal_those_from_rows_in_memory(tmp_path: Path) -> None:
-    """Half-way and at the end, with proposed points: nearly every other test here relies on it."""
+    """In the middle and at the end, with proposed points: nearly all other tests here rely on it."""
     changes = {"search.trials": 3, "confirm.rounds": [[3, 1], [2, 1]], "outer.searches": 2, "baselines.methods": []}
     changes |= {"transfer.seeds": 2, "transfer.target_arms": ["best", "scratch", "native", "class-mean"]}
     half = "transfer#target.best.1"
@@ -50,7 +50,7 @@ def test_findings_take_four_statements_and_equal_those_from_rows_in_memory(tmp_p
         assert [known(memory, name) for name in SAME] == [known(stored, name) for name in SAME]
         assert report(placed(memory)) == report(placed(stored))
         if until:
-            # Its worker is gone, and the next one sees that at once.
+            # Let the next worker take over the task of the vanished one at once.
             execute(url, "UPDATE attempts SET lease_until = 0", "UPDATE sweeps SET repaired_at = NULL")
             work(resolve(url), run)
 
@@ -68,7 +68,7 @@ SAME = ("surfaces", "confirmed", "rows", "differences", "controls", "outer", "tr
 
 
 def known(findings: Findings, name: str) -> Any:
-    """Return a part of the findings without when, where and whether a training runs."""
+    """Return a part of the findings without times, places, and whether a training runs."""
     part = getattr(findings, name)
     if name not in ("trainings", "searched"):
         return part
@@ -91,13 +91,13 @@ def placed(findings: Findings) -> Findings:
     return replace(findings, looks=looks, provenance=provenance, **runs)
 
 
-def test_nothing_done_is_no_findings_but_what_to_type(tmp_path: Path) -> None:
+def test_without_a_result_there_is_an_error_with_what_to_type(tmp_path: Path) -> None:
     storage = worked(tmp_path, stop_at="teachers")
     with open_sweep(storage, "s") as (engine, sweep), pytest.raises(NoResultsYet, match=r"continue with: .*launch s"):
         load(engine, sweep)
 
 
-def test_an_edited_outcome_is_named(tmp_path: Path) -> None:
+def test_an_edited_outcome_gives_an_error_with_its_task(tmp_path: Path) -> None:
     storage = worked(tmp_path, stop_at="confirm")
     execute(storage, "UPDATE tasks SET outcome = json_remove(outcome, '$.val_accuracy') WHERE key = 'search#0'")
     with open_sweep(storage, "s") as (engine, sweep), pytest.raises(RecordBroken, match="search#0"):

@@ -1,4 +1,4 @@
-"""How often the test was read: by hand-made plans, and by real sweeps that are extended before and after."""
+"""How often the test set was read, in hand-made plans and in sweeps that are extended before and after."""
 
 import re
 import shlex
@@ -55,18 +55,18 @@ def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=4, at=10), plan(3, seeds=6, at=20), plan(4, seeds=9, at=30)]
     seen = [read(12.0, 0), read(11.0, 3), read(25.0, 4)]
     found = looks(plans, seen)
-    # the second came before anything was read, so it is the first look; read at 11, so the third is another one
+    # plan 2 was stored before anything was read, so it is the first look; plan 3 came after, so it is another
     assert [(one.number, one.fingerprint, one.seeds, one.first_read) for one in found] == [
         (1, "f4x1", 4, 11.0),
         (2, "f6x1", 6, 25.0),
         (3, "f9x1", 9, None),
     ]
     assert [one.registered_at for one in found] == [10, 20, 30]
-    # two plans after the first look, before anything of theirs was read: one look
+    # plans 3 and 4 were both stored before anything of theirs was read: one look
     assert [one.seeds for one in looks(plans, seen[:2])] == [4, 9]
 
 
-def test_further_searches_are_a_new_look_though_the_first_one_has_as_many_seeds() -> None:
+def test_further_searches_are_a_new_look_even_with_the_same_seeds() -> None:
     plans = [plan(1, seeds=4, at=0), plan(2, seeds=4, at=10, searches=3, outer_seeds=2)]
     seen = [read(5.0), read(16.0, 1, "t0s2"), read(15.0, 0, "t0s1")]
     first, second = looks(plans, seen)
@@ -83,7 +83,7 @@ def test_searches_that_were_planned_before_anything_was_read_are_the_first_look(
     assert (found.number, found.fingerprint, found.searches, found.first_read) == (1, "f4x3", 3, 12.0)
 
 
-def test_the_same_repeat_in_another_group_is_another_reading() -> None:
+def test_the_same_repeat_of_another_group_is_another_reading() -> None:
     plans = [
         plan(1, seeds=4, at=0, searches=2, outer_seeds=2),
         plan(2, seeds=6, at=10, searches=2, outer_seeds=4),
@@ -101,18 +101,20 @@ def test_a_retry_is_not_a_new_look_and_keeps_the_time_of_its_plan() -> None:
         assert (found.number, found.seeds, found.registered_at) == (1, 2, 0)
 
 
-def test_more_trials_before_the_first_look_are_its_plan() -> None:
+def test_trials_added_before_the_first_look_belong_to_its_plan() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10, fingerprint="more trials")]
     (found,) = looks(plans, [read(20.0)])
     assert (found.fingerprint, found.registered_at, found.first_read) == ("more trials", 10, 20.0)
 
 
-def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path: Path) -> None:
+def test_further_searches_can_be_added_while_declared_looks_are_left(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/s.db", SPEC, arms(1.0))
     assert (_word(analysed(url)), analysed(url).verdicts[0].unit) == ("UNDECIDED", "seed")
     steering.extend(url, "s", searches=2)
     (waiting,) = analysed(url).verdicts
-    assert (waiting.verdict, waiting.left, len(waiting.looks)) == (None, 2 * 3 * 2, 1), "planned, not taken"
+    assert (waiting.verdict, waiting.left, len(waiting.looks)) == (None, 2 * 3 * 2, 1), (
+        "the second look is planned, not taken"
+    )
     work(url, planted(arms(1.0)))
     found = analysed(url)
     first, second = found.looks
@@ -130,9 +132,11 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path:
         with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as refused:
             steering.extend(url, "s", **more)
         assert "and more searches would invalidate the verdict" in str(refused.value)
-        assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of the unit that counts"
+        assert str(refused.value).endswith("--set outer.searches=6"), (
+            "the suggestion doubles the searches, which are the unit"
+        )
         assert "\n" not in str(refused.value)
-    assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"
+    assert analysed(url).provenance.planned == found.provenance.planned, "a refused extension plans nothing"
 
 
 def _word(found: Findings) -> str:
@@ -140,11 +144,11 @@ def _word(found: Findings) -> str:
 
 
 def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    """First more seeds, as the answer says; when no look is left, another sweep with fresh seeds."""
+    """First more seeds; when no look is left, another sweep with new seeds."""
     url = worked(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC, arms(1.0))
     found = analysed(url)
-    said = sentence(found, found.verdicts[0])
-    assert _typed(kd_sweeps, re.findall(r"kd-sweeps (extend [^,]+),", said)) == 0
+    text = sentence(found, found.verdicts[0])
+    assert _typed(kd_sweeps, re.findall(r"kd-sweeps (extend [^,]+),", text)) == 0
     work(url, planted(arms(1.0)))
     found = analysed(url)
     assert _word(found) == "TRANSFERS"

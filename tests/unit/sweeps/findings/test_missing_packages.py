@@ -1,4 +1,4 @@
-"""A light install: a value that it cannot compute is null with the reason; everything else is as in a full one."""
+"""A light install: a value that needs a missing package is null with the reason; all others are unchanged."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def _surfaces(findings: Findings) -> list[dict[str, object]]:
     return surfaces
 
 
-def test_with_everything_installed_no_reason_is_written() -> None:
+def test_with_everything_installed_there_is_no_reason() -> None:
     findings = found(SEARCHES, RUN)
     assert all(surface["top"] is not None and "top_missing" not in surface for surface in _surfaces(findings))
     assert b"_missing" not in encode(Findings, findings)

@@ -1,4 +1,4 @@
-"""The secondary questions of a sweep with planted accuracies, each number against scipy or against its definition."""
+"""The secondary questions of a sweep with planted accuracies: every number against scipy or its definition."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scr
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    """Train every arm on twenty seeds. By validation default-keras is the better default, by test it is not."""
+    """Train every arm on twenty seeds. default-keras is the better default by validation, the worse one by test."""
     run = planted(TESTS, luck=0.3)
 
     def scored(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -52,32 +52,32 @@ def found() -> Findings:
 
 
 @pytest.fixture(scope="module")
-def asked(found: Findings) -> dict[str, Question]:
-    """The questions by the first word of their names; the gain on the source and on the target apart."""
+def by_name(found: Findings) -> dict[str, Question]:
+    """Return the questions by the first words of their names."""
     return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
 
 
-def test_gains_and_use_have_paired_t_tests_bootstraps_and_sign_flips(asked: dict[str, Question]) -> None:
+def test_gains_and_use_have_paired_t_tests_bootstraps_and_sign_flips(by_name: dict[str, Question]) -> None:
     better = np.array(TESTS["default-keras"])
     for name, other, dataset in (
         ("gain on the source", SCRATCH, "digits"),
         ("gain on the target", SCRATCH, "digits-rgb"),
         ("use", better, "digits-rgb"),
     ):
-        one = asked[name]
+        one = by_name[name]
         expected = stats.ttest_rel(BEST, other)
         low, high = expected.confidence_interval()
         assert one.dataset == dataset
         assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
         assert answer_text(ACCURACY, one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
         assert one.bca == pytest.approx(bca_interval(BEST - other))
-        assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "near the t test where noise is normal"
-    assert np.mean(TESTS["default-keras-io"]) > better.mean(), "by test the other one would be the better"
-    assert asked["use"].name == "use: best - default-keras (the better default)"
+        assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "with normal noise, close to the t test"
+    assert np.mean(TESTS["default-keras-io"]) > better.mean(), "the test set would choose the other default"
+    assert by_name["use"].name == "use: best - default-keras (the better default)"
 
 
-def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question]) -> None:
-    one = asked["retained"]
+def test_the_retained_share_is_tested_against_a_half(by_name: dict[str, Question]) -> None:
+    one = by_name["retained"]
     expected = stats.ttest_1samp((BEST - SCRATCH) - 0.5 * (NATIVE - SCRATCH), 0)
     assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
     share = present(ratio(list(BEST - SCRATCH), list(NATIVE - SCRATCH)))
@@ -86,20 +86,20 @@ def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question])
     assert one.name.endswith("p: against 50 %")
 
 
-def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> None:
-    assert len(asked) == 4
-    ordered = sorted(asked.values(), key=lambda one: one.p)
+def test_holm_is_over_all_questions_of_the_sweep(by_name: dict[str, Question]) -> None:
+    assert len(by_name) == 4
+    ordered = sorted(by_name.values(), key=lambda one: one.p)
     floor = 0.0
     for factor, one in zip((4, 3, 2, 1), ordered, strict=True):
         floor = max(floor, min(1.0, factor * one.p))
         assert one.p_holm == pytest.approx(floor)
 
 
-def test_trainings_at_the_same_point_are_not_compared_with_themselves() -> None:
-    """A search of Sobol points finds the same on both datasets, so best is native, and keeps all of its gain."""
+def test_a_training_is_not_compared_with_itself() -> None:
+    """With Sobol points alone, a search finds the same point on both datasets, so best is native."""
     spec = override(PLANTED, {"search.trials": 2, "search.sampler": "qmc", "transfer.source_arms": ["best", "scratch"]})
-    asked = questions(builders.found(spec, arms(0.0) | {"best": NATIVE_TESTS}))
-    retained = asked[-1]
+    answers = questions(builders.found(spec, arms(0.0) | {"best": NATIVE_TESTS}))
+    retained = answers[-1]
     assert retained.name.startswith("retained share")
     assert (answer_text(ACCURACY, retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
         "the same point",
@@ -107,18 +107,20 @@ def test_trainings_at_the_same_point_are_not_compared_with_themselves() -> None:
         None,
         None,
     )
-    tested = [one for one in asked if one.p is not None]
-    assert len(tested) == len(asked) - 1 == 2
+    tested = [one for one in answers if one.p is not None]
+    assert len(tested) == len(answers) - 1 == 2
     assert max(one.p_holm or 0 for one in tested) == pytest.approx(
         max(2 * min(one.p or 0 for one in tested), *(one.p or 0 for one in tested))
     )
 
 
-def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question() -> None:
+def test_few_seeds_have_no_bootstrap_or_sign_flips_and_missing_arms_no_question() -> None:
     spec = override(PLANTED, {"search.trials": 2, "transfer.source_arms": SOURCE_ARMS[:1]})
-    asked = {one.name.split(":")[0]: one for one in questions(builders.found(spec, arms(12.0)))}
-    assert list(asked) == ["gain on the target", "retained share of native's gain; p"], "no defaults"
-    assert {(one.bca, one.sign_flip) for one in asked.values()} == {(None, None)}
-    worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
+    by_name = {one.name.split(":")[0]: one for one in questions(builders.found(spec, arms(12.0)))}
+    assert list(by_name) == ["gain on the target", "retained share of native's gain; p"], (
+        "without defaults there is no question about them"
+    )
+    assert {(one.bca, one.sign_flip) for one in by_name.values()} == {(None, None)}
+    worse = arms(0.5, scratch=-9.0)  # native is significantly below scratch
     retained = questions(builders.found(spec, worse))[1]
     assert answer_text(ACCURACY, retained.answer) == "no share: native does not measurably gain"

@@ -1,4 +1,4 @@
-"""The surface of each dataset's searches, against the stored trainings."""
+"""The surface of the searches on each dataset, compared with the stored trainings."""
 
 import math
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ SPEC = override(
 
 @pytest.fixture(scope="module", autouse=True)
 def _unfitted() -> Iterator[None]:
-    """The runs stand for the surface that is fitted to them, which tests/unit/sweeps/stats/test_response.py tests."""
+    """Replace each fit by its runs; tests/unit/sweeps/stats/test_response.py tests the fit."""
     with mock.patch("sweeps.stats.response.top", tuple):
         yield
 
 
 @pytest.fixture(scope="module")
 def stored() -> StoredSweep:
-    """Three searches with each of two teachers."""
+    """Return three searches with each of two teachers."""
     return builders.stored(SPEC, planted(arms(0.5), luck=0.3))
 
 
@@ -57,12 +57,12 @@ def accuracy(task: TaskRecord) -> float:
 
 
 def done_of(stored: StoredSweep, phase: str) -> list[TaskRecord]:
-    """The finished tasks of a phase."""
+    """Return the finished tasks of a phase."""
     return [task for task in stored.rows if (task.phase, task.state) == (phase, "done")]
 
 
 def trainings(stored: StoredSweep, stage: str) -> Iterator[TaskRecord]:
-    """The trainings of the searches of the first teacher, in the order of the searches: trials, then confirms."""
+    """Yield the trainings of the first teacher, search by search: trials, then confirms."""
     prefix = "" if stage == "search" else "native:"
     for group in FIRST:
         tag = f"@{group}" if group else ""
@@ -71,7 +71,7 @@ def trainings(stored: StoredSweep, stage: str) -> Iterator[TaskRecord]:
 
 
 def runs_of(stored: StoredSweep, stage: str) -> list[Run]:
-    """Those trainings, by their place in the search space: T from 1 to 20, alpha from 0 to 1."""
+    """Return those trainings as runs, scaled to the search space: T from 1 to 20, alpha from 0 to 1."""
     runs = []
     for task in trainings(stored, stage):
         assert task.params is not None
@@ -80,12 +80,12 @@ def runs_of(stored: StoredSweep, stage: str) -> list[Run]:
     return runs
 
 
-def test_the_first_search_is_compared_with_the_noise_of_its_confirm(stored: StoredSweep, source: Surface) -> None:
+def test_the_first_search_gets_ties_and_optimism_from_its_confirm(stored: StoredSweep, source: Surface) -> None:
     target = surfaces(stored, confirmed_points(stored))[1]
     assert (source.role, source.dataset, target.role, target.dataset) == ("source", "digits", "target", "digits-rgb")
     assert [trial.accuracy for trial in source.trials] == [accuracy(task) for task in done_of(stored, "search")]
     shared = [trial for trial in source.trials if trial.shared]
-    assert [trial.number for trial in shared] == list(range(4)), "the Sobol half, and none of TPE's"
+    assert [trial.number for trial in shared] == list(range(4)), "the Sobol half is shared, the TPE half is not"
     assert [trial.point for trial in shared] == [trial.point for trial in target.trials if trial.shared]
 
     best = confirmed_points(stored)["source"].best
@@ -107,7 +107,7 @@ def test_the_first_search_is_compared_with_the_noise_of_its_confirm(stored: Stor
     assert {(point["temperature"], point["alpha"]) for point in source.tied} == tied
 
 
-def test_trials_of_further_searches_of_the_first_teacher_are_shown_too(stored: StoredSweep, source: Surface) -> None:
+def test_trials_of_further_searches_of_the_first_teacher_are_included(stored: StoredSweep, source: Surface) -> None:
     expected = [accuracy(task) for group in FIRST[1:] for task in done_of(stored, f"search@{group}")]
     assert [trial.accuracy for trial in source.others] == expected
     assert len(expected) == 2 * FURTHER
@@ -122,34 +122,34 @@ def test_the_share_of_good_points_is_fitted_to_all_trainings_of_the_first_teache
 ) -> None:
     runs = runs_of(stored, stage)
     assert len(runs) == 8 + 6 + 4 + 2 * (FURTHER + 2)
-    # a search has one seed, and each repeat of its confirm another one
+    # one seed for each search, and one for each repeat of its confirm
     assert len({run.seed for run in runs}) == (1 + 4) + 2 * (1 + 1)
     assert fitted(stored, number) == list(map(pytest.approx, map(astuple, runs)))
 
 
 def fitted(stored: StoredSweep, number: int) -> list[tuple[float, ...]]:
-    """The runs that the surface of the source (0) or of the target (1) is fitted to."""
+    """Return the runs to which the surface of the source (0) or the target (1) is fitted."""
     runs: Any = surfaces(stored, {})[number].top
     return list(map(astuple, runs))
 
 
-def test_the_share_of_good_points_is_given_from_three_finished_searches_on(stored: StoredSweep) -> None:
+def test_the_share_of_good_points_needs_three_finished_searches(stored: StoredSweep) -> None:
     without = replace(stored, closed=stored.closed - {"confirm@t0s2"})
     source, target = surfaces(without, {})
     assert source.top is None
-    assert target.top is not None, "its own searches are through"
-    assert len(source.others) == 2 * FURTHER, "trials are shown as they come"
+    assert target.top is not None, "its own searches are finished"
+    assert len(source.others) == 2 * FURTHER, "trials are shown before their search ends"
     others = replace(stored, closed=stored.closed - {"confirm@t1s0", "confirm@t1s1", "confirm@t1s2"})
-    assert surfaces(others, {})[0].top is not None, "searches of other teachers are not waited for"
+    assert surfaces(others, {})[0].top is not None, "searches of other teachers are not needed"
 
 
-def test_a_range_without_width_is_no_direction(stored: StoredSweep) -> None:
+def test_a_range_of_a_single_value_is_placed_in_the_middle_of_its_axis(stored: StoredSweep) -> None:
     narrow = replace(stored, spec=override(stored.spec, {"search.alpha": [0.3, 0.3]}))
     runs = [astuple(replace(run, y=0.5)) for run in runs_of(stored, "search")]
     assert fitted(narrow, 0) == list(map(pytest.approx, runs))
 
 
-def test_before_the_confirm_there_are_trials_and_nothing_else() -> None:
+def test_before_the_confirm_there_are_only_trials() -> None:
     begun = builders.stored(SPEC, arms(0.5), until="confirm#")
     source = surfaces(begun, confirmed_points(begun))[0]
     assert len(source.trials) == 8

@@ -1,4 +1,4 @@
-"""When two arms share a training: the same point, loss and seed; then their difference says nothing."""
+"""When two arms share a training: the same point, loss and seed. Their difference is then no evidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Compared:
 
 
 def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
-    """A finished training on the target."""
+    """Return a finished training on the target."""
     values = {"temperature": 4.0, "alpha": 0.3, "loss": "kd", "test_accuracy": tested} | made
     outcome = StudentOutcome.model_validate({"val_accuracy": 0.5, "parameters": 1, "train_s": 1, "cpu_s": 1} | values)
     work = TransferTask(role="target", arm=arm, repeat=repeat, seed=100 + repeat if seed is None else seed)
@@ -31,20 +31,20 @@ def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0
 
 
 def of(*others: Training) -> Paired:
-    """What best on two seeds is above the others."""
+    """Return how much better best is than the others, on two seeds."""
     arm = others[0].work.arm
     found = compared(Compared(TINY, [trained("best", 0), trained("best", 1), *others]), "target", "best", arm)
     assert found is not None
     return found
 
 
-def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_whatever_it_says() -> None:
+def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_with_any_result() -> None:
     assert of(trained("native", 0), trained("native", 1)) == Paired(0.0, 0.0, 0.0, 2, same=2)
-    assert of(trained("native", 0, tested=0.51), trained("native", 1)).same == 2, "another kind of processor"
+    assert of(trained("native", 0, tested=0.51), trained("native", 1)).same == 2, "another processor rounds differently"
 
 
 @pytest.mark.parametrize("made", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"seed": 7}])
-def test_another_point_or_seed_is_another_training_even_with_the_same_result(made: dict[str, object]) -> None:
+def test_another_point_or_seed_is_another_training_even_with_an_equal_result(made: dict[str, object]) -> None:
     found = of(trained("native", 0, **made), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
     assert (found.mean, found.n, found.same) == (0.0, 2, 1)
 
@@ -59,11 +59,11 @@ def test_an_arm_with_the_loss_kd_is_another_training_in_a_sweep_of_another_loss(
 
 
 @pytest.mark.parametrize("arm", ["class-mean", "shuffled-within-class", "autokeras"])
-def test_who_is_taught_otherwise_at_that_point_is_another_training(arm: str) -> None:
+def test_an_arm_taught_differently_at_that_point_is_another_training(arm: str) -> None:
     assert of(trained(arm, 0), trained(arm, 1)).same == 0
 
 
-def test_what_has_not_finished_is_no_training() -> None:
+def test_an_unfinished_training_does_not_count() -> None:
     done = trained("native", 1)
     waiting = replace(done, row=replace(done.row, state="waiting", score=None), outcome=None)
     assert (of(trained("native", 0), waiting).n, of(trained("native", 0), waiting).same) == (1, 1)

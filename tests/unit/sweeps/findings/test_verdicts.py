@@ -1,4 +1,4 @@
-"""What a verdict counts: the searches of the first teacher, or the seeds of its first search where there are few."""
+"""The unit of a verdict: the searches of the first teacher, or the seeds of its first search if there are few."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -47,7 +47,7 @@ def with_regrets(stored: StoredSweep, regrets: Mapping[str, float], *, scratch: 
 
 
 def ended(stored: StoredSweep, group: str, *, repeats: tuple[int, ...], arm: str = "best", **how: Any) -> StoredSweep:
-    """Return the same sweep, where these seeds of an arm of a search gave no model."""
+    """Return the same sweep in which these seeds of an arm and search have no model."""
 
     def end(one: Training) -> Training:
         work = one.work
@@ -73,7 +73,7 @@ def decided(stored: StoredSweep) -> tuple[TargetVerdict, Nested, Verdict]:
     return target, present(target.regret), present(target.verdict)
 
 
-def test_from_three_searches_on_the_verdict_is_one_over_searches(stored: StoredSweep) -> None:
+def test_from_three_searches_on_the_unit_is_the_search(stored: StoredSweep) -> None:
     found, regret, verdict = decided(with_regrets(stored, REGRETS))
     values = list(REGRETS.values())
     expected = stats.ttest_1samp(values, 0).confidence_interval()
@@ -93,16 +93,16 @@ def test_from_three_searches_on_the_verdict_is_one_over_searches(stored: StoredS
     [
         ((3.5, 3.9, 3.6, 3.4), "FAILS"),
         ((0.5, 4.0, 0.1, 3.0), "UNDECIDED"),
-        # the seeds of the first search alone would transfer
+        # the seeds of the first search alone would decide TRANSFERS
         ((0.0, 3.9, 3.6, 3.4), "UNDECIDED"),
     ],
 )
-def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
+def test_the_word_is_that_of_decide_for_the_means_of_the_searches(
     stored: StoredSweep, regrets: tuple[float, ...], word: str
 ) -> None:
     _, _, verdict = decided(with_regrets(stored, dict(zip(SEARCHES, regrets, strict=True)), scratch=3.0))
     native = fmean(NATIVE)
-    # below native by 3 on average; the first search has three of the four seeds of scratch
+    # 3 below native on average; the first search has three of the four seeds of scratch
     gains = [3.0 + fmean(SPREAD[:3]), 3.0, 3.0, 3.0]
     searches = [
         {"native": {0: native}, "best": {0: native - regret}, "scratch": {0: native - gain}}
@@ -112,14 +112,14 @@ def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
     assert (verdict.word, verdict.n) == (expected.word, expected.n) == (word, 4)
     assert verdict.halved, "half of the gain is less than the margin"
     assert verdict.margin == pytest.approx(expected.margin) == pytest.approx(fmean(gains) / 2)
-    assert list(verdict.beats) == ["scratch"], "random belongs to no search"
+    assert list(verdict.beats) == ["scratch"], "random is not part of a search"
     assert verdict.beats["scratch"] == pytest.approx(expected.beats["scratch"])
     assert (verdict.seeds is None) == (expected.seeds is None)
 
 
 @pytest.mark.parametrize("rule", [1, 2, 3])
-def test_the_shown_regret_is_the_one_of_the_verdict(stored: StoredSweep, rule: int) -> None:
-    """Also where arms that decide nothing have fewer seeds, or lost some."""
+def test_the_reported_regret_is_that_of_the_verdict(stored: StoredSweep, rule: int) -> None:
+    """Also if arms outside the decision have fewer seeds, or lost some."""
     whole = with_regrets(replace(stored, spec=override(stored.spec, {"transfer.rule": rule})), REGRETS)
     for one in (
         whole,
@@ -131,27 +131,27 @@ def test_the_shown_regret_is_the_one_of_the_verdict(stored: StoredSweep, rule: i
         assert verdict.regret.mean == pytest.approx(regret.estimate.mean)
         assert verdict.regret.low == pytest.approx(regret.estimate.low)
         assert verdict.n == regret.searches == 4
-        # the four seeds of a search allow its mean 0.5, which is more than the searches differ by
+        # by its four seeds, the mean of a search has an sd of 0.5, more than the sd between searches
         assert (verdict.sd > stdev(found.by_search)) == (rule == 2)
 
 
-def test_a_seed_that_diverged_counts_as_no_model_in_the_mean_of_its_search(stored: StoredSweep) -> None:
+def test_a_diverged_seed_counts_as_0_in_the_mean_of_its_search(stored: StoredSweep) -> None:
     found, _, verdict = decided(ended(with_regrets(stored, REGRETS), "t0s1", repeats=(2,), **DIVERGED))
     regrets = [native - best for native, best in zip(NATIVE, arms(0.9)["best"], strict=True)]
-    regrets[2] = NATIVE[2]  # best has 0 % there
+    regrets[2] = NATIVE[2]  # best scores 0 % there
     assert found.by_search == pytest.approx((0.4, fmean(regrets), 0.6, 0.2))
     assert (verdict.word, verdict.n) == ("UNDECIDED", 4)
     assert (found.done, found.left, found.planned) == (49, 0, 50)
 
 
-def test_a_seed_that_broke_is_left_out_with_its_pair(stored: StoredSweep) -> None:
+def test_a_seed_that_failed_is_left_out_with_its_pair(stored: StoredSweep) -> None:
     found = verdict_of(ended(with_regrets(stored, REGRETS), "t0s1", repeats=(2,), **BROKEN))
     kept = [0.9 + SPREAD[repeat] for repeat in (0, 1, 3)]
     assert found.by_search == pytest.approx((0.4, fmean(kept), 0.6, 0.2))
 
 
 @pytest.mark.parametrize("left", [("",), ("", "t0s2")])
-def test_fewer_than_three_searches_fall_back_to_the_seeds_of_the_first(
+def test_with_fewer_than_three_searches_the_unit_is_the_seed_of_the_first(
     stored: StoredSweep, left: tuple[str, ...]
 ) -> None:
     one = with_regrets(stored, REGRETS)
@@ -165,7 +165,7 @@ def test_fewer_than_three_searches_fall_back_to_the_seeds_of_the_first(
     assert set(verdict.beats) == {"scratch", "random"}
 
 
-def test_three_searches_decide_without_the_first_but_two_do_not_stand_for_it(stored: StoredSweep) -> None:
+def test_three_searches_decide_without_the_first_but_two_do_not(stored: StoredSweep) -> None:
     one = ended(with_regrets(stored, REGRETS), "", repeats=(0, 1, 2, 3), **BROKEN)
     found, _, verdict = decided(one)
     assert (found.unit, verdict.n, found.by_search) == ("search", 3, pytest.approx((0.9, 0.6, 0.2)))
@@ -181,7 +181,7 @@ def test_there_is_no_verdict_before_the_last_search_has_ended(stored: StoredSwee
 
 
 def at_the_same_point(stored: StoredSweep, *groups: str) -> StoredSweep:
-    """Return the same sweep, where these searches alone chose the same point on both datasets."""
+    """Return the same sweep in which only these searches chose the same point on both datasets."""
     best = {
         (one.work.tag, one.work.repeat): one.outcome
         for one in stored.trainings
@@ -198,7 +198,7 @@ def at_the_same_point(stored: StoredSweep, *groups: str) -> StoredSweep:
     return changed(stored, move)
 
 
-def test_searches_that_found_one_point_on_both_datasets_are_counted_and_are_part_of_the_regret(
+def test_searches_that_chose_one_point_on_both_datasets_are_counted_and_stay_in_the_regret(
     stored: StoredSweep,
 ) -> None:
     one = with_regrets(stored, REGRETS)
@@ -209,7 +209,7 @@ def test_searches_that_found_one_point_on_both_datasets_are_counted_and_are_part
     assert verdict_of(ended(at_the_same_point(one, "t0s2"), "t0s2", repeats=(0,), **DIVERGED)).same == 1
 
 
-def test_of_one_search_every_seed_is_the_same_or_none_is(stored: StoredSweep) -> None:
+def test_in_one_search_all_seeds_or_none_share_their_training(stored: StoredSweep) -> None:
     spec = override(stored.spec, {"outer.searches": 1})
     alone = replace(with_regrets(stored, REGRETS), spec=spec)
     found = verdict_of(at_the_same_point(alone, ""))

@@ -1,4 +1,4 @@
-"""`kd-sweeps judge`: what it prints at 80 columns, its exit codes, JSON, stdin, studies, and the folder."""
+"""`kd-sweeps judge`: its output at 80 columns, exit codes, JSON, stdin, studies, and the folder."""
 
 import json
 import subprocess
@@ -44,14 +44,14 @@ What to do: Keep baseline. If the lead of lucky is as estimated, 300 seeds,
 """
 
 
-def test_what_it_prints_on_a_terminal_of_80_columns(kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_on_a_terminal_of_80_columns(kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("runs.csv").write_text(long(NOISE), encoding="utf-8")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     assert kd_sweeps("judge", "runs.csv") == (3, GOLDEN, "")
 
 
-def test_an_improvement_exits_with_0_and_json_has_everything(kd_sweeps: KdSweeps) -> None:
+def test_an_improvement_exits_with_0_and_json_has_all_results(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long(), encoding="utf-8")
     code, out, err = kd_sweeps("judge", "runs.csv", "-f", "json")
     answer = json.loads(out)
@@ -63,10 +63,10 @@ def test_an_improvement_exits_with_0_and_json_has_everything(kd_sweeps: KdSweeps
     assert (answer["baseline"]["name"], kd["name"], kd["against"]["paired"]) == ("none", "kd", True)
     assert kd["against"]["difference"]["n"] == 4
     assert (answer["score"], answer["columns"], answer["rows"], answer["level"]) == ("accuracy", ["setting"], 8, 0.03)
-    assert "scores" not in answer, "the file has them"
+    assert "scores" not in answer, "the scores are in the input file"
 
 
-def test_csv_has_a_row_for_each_setting_and_value_the_one_to_use(kd_sweeps: KdSweeps) -> None:
+def test_csv_has_a_row_for_each_setting_and_value_is_the_setting_to_use(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long(), encoding="utf-8")
     head, none, kd = kd_sweeps("judge", "runs.csv", "-f", "csv")[1].splitlines()
     assert head.startswith(
@@ -127,7 +127,7 @@ def test_studies_of_optuna_are_settings(kd_sweeps: KdSweeps) -> None:
     assert "has 2 studies; name some with --study, of: none, kd" in err
 
 
-def test_a_folder_gets_the_page_with_its_figure_the_same_as_markdown_and_json(kd_sweeps: KdSweeps) -> None:
+def test_a_folder_gets_the_page_the_figure_the_markdown_and_the_json(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long(NOISE), encoding="utf-8")
     code, out, err = kd_sweeps("judge", "runs.csv", "-o", "judged")
     assert (code, "No improvement over baseline is shown." in out, "page     judged/judge.html" in err) == (
@@ -147,14 +147,14 @@ def test_a_folder_gets_the_page_with_its_figure_the_same_as_markdown_and_json(kd
     assert json.loads((folder / "judge.json").read_text("utf-8"))["is_improvement"] is False
 
 
-def test_a_figure_of_the_best_of_many_settings_says_so(kd_sweeps: KdSweeps) -> None:
+def test_a_figure_of_the_best_of_many_settings_has_a_note(kd_sweeps: KdSweeps) -> None:
     many = {f"s{number}": [0.5 + number / 1000] for number in range(60)}
     Path("runs.csv").write_text(long({"baseline": [0.5], **many}), encoding="utf-8")
     assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
     assert "The best 40 of 60 settings." in Path("judged/judge.md").read_text("utf-8")
 
 
-def test_a_name_cannot_steer_the_terminal_or_the_page(kd_sweeps: KdSweeps) -> None:
+def test_control_characters_and_markup_in_a_name_are_escaped(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long({"base": NOISE["baseline"], "<b>\x1b[2J 名": NOISE["lucky"]}), encoding="utf-8")
     assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
     for name in ("judge.html", "judge.md"):
@@ -164,7 +164,7 @@ def test_a_name_cannot_steer_the_terminal_or_the_page(kd_sweeps: KdSweeps) -> No
         assert "&lt;b>" in page.replace("&gt;", ">")
 
 
-def test_a_column_cannot_steer_the_terminal_or_the_page(kd_sweeps: KdSweeps) -> None:
+def test_control_characters_in_a_column_name_are_escaped(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long(NOISE, score="acc\x1b[2J"), encoding="utf-8")
     assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
     for path in Path("judged").rglob("*.*"):

@@ -1,4 +1,4 @@
-"""What runs are judged to show, held against scipy. How each judgement is worded is a golden page."""
+"""The judgement of runs, compared with scipy. The wording of each judgement is a golden page."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,10 +40,10 @@ def test_an_improvement_has_scipys_numbers(judged: Judged) -> None:
     assert (present(item.difference).low, present(item.difference).high) == pytest.approx((low, high))
     assert item.p_holm == pytest.approx(test.pvalue)
     assert f"95 % CI {low:.4f} to {high:.4f}, p = {test.pvalue:.2g}, 4 pairs" in words.reason(judgement)
-    assert words.best_run(judgement) == "", "no warning beside a real improvement"
+    assert words.best_run(judgement) == "", "a real improvement gets no warning"
 
 
-def test_the_best_of_several_seeds_is_no_improvement_and_noise_alone_would_bring_as_much(judged: Judged) -> None:
+def test_the_best_of_several_seeds_is_no_improvement_and_comes_with_what_noise_would_give(judged: Judged) -> None:
     judgement = judged(long(NOISE))
     assert not judgement.is_improvement
     best = present(present(judgement.other("lucky")).best_run)
@@ -56,13 +56,13 @@ def test_the_best_of_several_seeds_is_no_improvement_and_noise_alone_would_bring
     assert (judgement.advice.use, judgement.advice.rival, judgement.advice.seeds) == ("open", "lucky", needed)
 
 
-def test_lower_scores_may_be_better(judged: Judged) -> None:
+def test_lower_scores_can_be_better(judged: Judged) -> None:
     judgement, mirror = judged(long(LOSSES, score="loss")), judged(long())
     assert judgement.is_improvement
     (ours,), (theirs,) = judgement.others, mirror.others
     assert ours.against.p == pytest.approx(theirs.against.p)
     assert present(ours.against.difference).mean == pytest.approx(0.02, abs=0.001), "positive is better"
-    assert ours.mean == pytest.approx(1 - theirs.mean), "levels are as in the file"
+    assert ours.mean == pytest.approx(1 - theirs.mean), "means are as in the file"
     assert not judged(long(LOSSES, score="loss"), minimize=False).is_improvement
 
 
@@ -74,7 +74,7 @@ def test_without_a_shared_seed_the_test_is_welchs(judged: Judged) -> None:
     assert judgement.is_improvement
 
 
-def test_over_datasets_pairs_count_together_and_means_are_over_those_that_all_have(judged: Judged) -> None:
+def test_pairs_of_all_datasets_count_together_and_means_are_over_common_datasets(judged: Judged) -> None:
     judgement = judged(by_dataset(TWO | {("b", "m"): (0.91, 0.93)}))
     item = present(judgement.other("a")).against
     assert present(item.difference).n == 4
@@ -97,10 +97,10 @@ def test_a_missing_seed_leaves_its_pair_out(judged: Judged) -> None:
         (("loss=kd, alpha=1", "loss=none, alpha=1"), "loss=none, alpha=1"),
     ],
 )
-def test_a_baseline_is_known_by_its_usual_name(judged: Judged, settings: Sequence[str], baseline: str) -> None:
+def test_a_baseline_is_recognised_by_its_usual_name(judged: Judged, settings: Sequence[str], baseline: str) -> None:
     assert judged(long({name: [0.5, 0.6] for name in settings})).baseline == baseline
 
 
-def test_a_baseline_may_be_named_as_a_number_is_written(judged: Judged) -> None:
+def test_a_baseline_can_be_named_in_any_spelling_of_its_number_or_case(judged: Judged) -> None:
     assert judged(mlflow(), baseline="1.0").baseline == "1"
     assert judged(long(), baseline="KD").baseline == "kd"

@@ -1,4 +1,4 @@
-"""Tables of every form become the same runs; columns are recognised or named; numbers are read as they are meant."""
+"""Tables of every form become the same runs: columns are recognised or named, numbers are parsed in any spelling."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,31 +51,31 @@ def test_a_long_csv_needs_no_option(read: Read) -> None:
     assert (runs.minimize, runs.percent, runs.rows) == (False, False, 8)
 
 
-def test_the_runs_table_of_wandb_counts_what_finished(read: Read) -> None:
+def test_only_finished_runs_of_a_wandb_table_count(read: Read) -> None:
     runs = read(wandb(), score="val/accuracy")
     assert (runs.form, runs.columns, runs.unfinished) == ("W&B (runs table)", ("method",), {"crashed": 1})
     assert values(runs) == WANTED
 
 
-def test_a_column_is_named_with_what_stands_behind_its_slash_or_point(read: Read) -> None:
+def test_a_column_can_be_named_by_the_part_after_its_slash_or_dot(read: Read) -> None:
     assert read(wandb(), score="accuracy").score == "val/accuracy"
     assert read(mlflow(), settings=("alpha",)).columns == ("params.alpha",)
 
 
-def test_what_mlflow_writes_itself_of_a_run_is_no_setting(read: Read) -> None:
+def test_columns_that_mlflow_adds_are_not_settings(read: Read) -> None:
     runs = read(mlflow())
     assert (runs.form, runs.score, runs.seed) == ("MLflow (experiments csv)", "metrics.val_acc", "params.seed")
     assert (runs.columns, runs.unfinished) == (("params.alpha",), {"FAILED": 1})
     assert values(runs) == BY_ALPHA
 
 
-def test_mlflows_page_escapes_what_begins_like_a_formula(read: Read) -> None:
+def test_values_that_mlflows_page_escapes_as_formulas_are_read(read: Read) -> None:
     runs = read(mlflow_page(), score="drift", settings=("alpha",))
     assert values(runs) == {"1": [-0.0, -0.01, -0.04, -0.09], "0.5": [-0.01, -0.02, -0.05, -0.01]}
     assert values(read(mlflow_page(), score="val_acc", settings=("alpha", "lr"))) == BY_ALPHA
 
 
-def test_our_own_results_are_read_as_they_are(read: Read) -> None:
+def test_results_csv_of_our_own_report_is_read(read: Read) -> None:
     runs = read((REPOSITORY / "bench/results/answers/quick/results.csv").read_bytes())
     assert (runs.form, runs.score, runs.columns, runs.percent) == ("kd-sweeps", "test_accuracy", ("arm",), True)
     counts = {"best": 27, "scratch": 6, "default-keras": 24, "default-keras-io": 24, "native": 24, "scratch-own": 24}
@@ -83,7 +83,7 @@ def test_our_own_results_are_read_as_they_are(read: Read) -> None:
     assert {dataset for dataset, _ in runs.scores["best"]} == {"mnist", "cifar10"}
 
 
-def test_what_compare_writes_is_read_with_its_sweeps_as_part_of_a_setting(read: Read) -> None:
+def test_the_csv_of_compare_is_read_with_the_sweep_as_part_of_a_setting(read: Read) -> None:
     header = "sweep,task,dataset,role,stage,arm,repeat,seed,temperature,alpha,val_accuracy,test_accuracy,train_s,cpu_s"
     rows = [
         (sweep, "t", "m", "source", stage, "best", seed, seed, 3, 0.5, 0.6, 0.7 + seed / 100, 1, 1)
@@ -96,7 +96,7 @@ def test_what_compare_writes_is_read_with_its_sweeps_as_part_of_a_setting(read: 
     assert [*runs.scores] == ["plain", "wide"]
 
 
-def test_an_exported_study_is_read_as_the_study_itself(read: Read) -> None:
+def test_an_exported_study_is_read_like_the_study(read: Read) -> None:
     header = ("number", "value", "datetime_start", "datetime_complete", "duration", "params_lr", "params_seed", "state")
     rows = [
         *((n, 0.7 + n / 100, "", "", "", 0.1 * (1 + n // 3), n % 3, "COMPLETE") for n in range(6)),
@@ -107,7 +107,7 @@ def test_an_exported_study_is_read_as_the_study_itself(read: Read) -> None:
     assert {name: len(scores) for name, scores in runs.scores.items()} == {"0.1": 3, "0.2": 3}
 
 
-def test_an_exported_study_does_not_say_which_direction_is_better(read: Read) -> None:
+def test_an_exported_study_needs_a_direction(read: Read) -> None:
     with pytest.raises(SweepError, match="add --minimize or --maximize"):
         read("number,value,params_lr,params_seed,state\n0,0.5,1,0,COMPLETE\n")
 
@@ -117,7 +117,7 @@ def test_a_column_without_a_name_is_the_index_of_a_data_frame(read: Read) -> Non
     assert values(read(f",setting,seed,accuracy\n{rows}")) == WANTED
 
 
-def test_our_own_scores_of_another_kind_are_no_percentages(read: Read) -> None:
+def test_our_own_results_of_another_score_are_not_percentages(read: Read) -> None:
     header = ["task", "dataset", "role", "arm", "group", "repeat", "seed", "stage", "test_accuracy"]
     rows = [(number, "d", "source", "best", "", number, number, "transfer", -3.5) for number in range(3)]
     assert not read(table(header, rows)).percent
@@ -131,13 +131,13 @@ def test_settings_are_the_remaining_columns_that_distinguish_runs(read: Read) ->
         for seed in range(3)
     ]
     runs = read(table(header, rows))
-    # The optimizer is the same everywhere, and the weight decay follows from the learning rate; seconds are no setting.
+    # The optimizer is constant, the weight decay follows from the learning rate, and seconds are not a setting.
     assert runs.columns == ("LR", "depth")
     assert [*runs.scores] == ["LR=0.1, depth=2", "LR=0.1, depth=4", "LR=0.2, depth=2"]
     assert read(table(header, rows), settings=("depth", "wd", "optimizer")).columns == ("depth", "wd")
 
 
-def test_one_seed_alone_is_read_where_every_run_is_a_setting(read: Read) -> None:
+def test_a_single_seed_is_read_if_every_run_is_a_setting(read: Read) -> None:
     rows = [(lr, 7, 0.5 + lr) for lr in (0.1, 0.2, 0.3)]
     assert [*read(table(("lr", "seed", "accuracy"), rows)).scores] == ["0.1", "0.2", "0.3"]
 
@@ -151,16 +151,16 @@ def test_semicolons_tabs_and_decimal_commas_are_read(read: Read, delimiter: str)
     }
 
 
-def test_excels_line_before_the_header_is_no_header(read: Read) -> None:
+def test_the_separator_line_of_excel_is_not_the_header(read: Read) -> None:
     assert values(read("sep=;\nsetting;seed;acc\nbase;0;0,5\n")) == {"base": [0.5]}
 
 
-def test_a_comma_in_a_csv_with_commas_may_mean_thousands_and_is_refused(read: Read) -> None:
+def test_a_comma_inside_a_number_of_a_comma_separated_file_is_refused(read: Read) -> None:
     with pytest.raises(Exception, match="got '1,234', not a number"):
         read('setting,seed,acc\nbase,0,"1,234"\n')
 
 
-def test_numbers_are_the_same_however_they_are_written(read: Read) -> None:
+def test_different_spellings_of_a_number_are_equal(read: Read) -> None:
     runs = read("lr,seed,acc\n0.10,1.0,0.5\n.1,2,0.6\n1e-1,3,0.7\n 0.2 ,1,0.8\n")
     assert {name: [*scores] for name, scores in runs.scores.items()} == {
         "0.1": [("", "1"), ("", "2"), ("", "3")],
@@ -173,7 +173,7 @@ def test_a_byte_order_mark_quoted_line_breaks_and_blank_lines_are_read(read: Rea
     assert [*read(content).scores] == ["two lines", 'say "b"']
 
 
-def test_rows_that_are_repeated_or_have_no_score_are_counted(read: Read) -> None:
+def test_repeated_rows_and_rows_without_a_score_are_counted(read: Read) -> None:
     runs = read("setting,seed,acc\nbase,0,0.5\nbase,0,0.5\nb,0,\nb,1,0.7\n")
     assert (runs.repeated, runs.unscored, values(runs)) == (1, 1, {"base": [0.5], "b": [0.7]})
 
@@ -192,7 +192,7 @@ def test_rows_that_are_repeated_or_have_no_score_are_counted(read: Read) -> None
         ("neg_mean_squared_error", False),
     ],
 )
-def test_the_name_of_a_score_says_which_direction_is_better(read: Read, score: str, lower: bool) -> None:
+def test_the_direction_follows_from_the_name_of_the_score(read: Read, score: str, lower: bool) -> None:
     content = f"setting,seed,{score}\nbase,0,0.5\n"
     assert read(content, score=score).minimize is lower
     assert read(content, score=score, minimize=not lower).minimize is not lower
@@ -246,7 +246,7 @@ def test_any_file_is_judged_or_refused(tmp_path: Path, header: list[str], rows: 
     minimize=st.booleans(),
     margin=st.sampled_from([None, 0.1]),
 )
-def test_any_runs_are_judged_whatever_is_missing(
+def test_runs_with_any_part_missing_are_judged_or_refused(
     tmp_path: Path, runs: list[tuple[str, str, int, float]], minimize: bool, margin: float | None
 ) -> None:
     path = tmp_path / "any.csv"

@@ -1,4 +1,4 @@
-"""Files that are not runs: one line each, before any number, with the value got and the values allowed."""
+"""Files that are not runs: each gives a one-line error with the value and the allowed values, and no result."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +75,7 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_wrong_file_is_one_line_and_no_number(what: str, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_a_wrong_file_gives_a_one_line_error_and_no_result(what: str, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     content, code, words = BAD[what]
     Path("runs.csv").write_bytes(content)
     exit_code, out, err = kd_sweeps("judge", "runs.csv")
@@ -109,7 +109,9 @@ OPTIONS = [
     OPTIONS,
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_a_wrong_option_is_one_line(arguments: list[str], code: int, words: list[str], kd_sweeps: KdSweeps) -> None:
+def test_a_wrong_option_gives_a_one_line_error(
+    arguments: list[str], code: int, words: list[str], kd_sweeps: KdSweeps
+) -> None:
     Path("runs.csv").write_text(long(), encoding="utf-8")
     Path("percent.csv").write_text(long({"none": [70.1, 70.2], "kd": [71.0, 72.0]}), encoding="utf-8")
     exit_code, out, err = kd_sweeps("judge", *arguments)
@@ -119,7 +121,7 @@ def test_a_wrong_option_is_one_line(arguments: list[str], code: int, words: list
         assert word in err, err
 
 
-def test_a_log_of_steps_is_refused_before_all_of_it_is_read(
+def test_a_log_of_steps_is_refused_before_it_is_read_completely(
     kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "MOST_ROWS", 1000)
@@ -128,9 +130,11 @@ def test_a_log_of_steps_is_refused_before_all_of_it_is_read(
     assert code == 1
     assert "steps.csv has more than 1,000 rows; give one row for each run" in err
     monkeypatch.setattr(tables, "MOST_CELLS", 30)
-    assert "more than 10 rows" in kd_sweeps("judge", "steps.csv")[2], "many columns leave fewer rows"
+    assert "more than 10 rows" in kd_sweeps("judge", "steps.csv")[2], (
+        "the limit of cells allows fewer rows with many columns"
+    )
 
 
-def test_a_file_that_cannot_be_opened_gives_the_message_of_the_system(kd_sweeps: KdSweeps) -> None:
+def test_a_file_that_cannot_be_opened_gives_the_error_of_the_system(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("judge", "x" * 300)
     assert (code, "cannot be read: File name too long" in err) == (1, True)

@@ -1,4 +1,4 @@
-"""One device for each worker, assigned by its environment. No GPU is needed."""
+"""One device for each worker, assigned by its environment. The tests need no GPU."""
 
 import os
 import sys
@@ -25,8 +25,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_each_worker_gets_a_device_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That it keeps its threads: below, and for a whole launch in tests/contrib/slurm."""
+def test_each_worker_gets_its_own_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threads are tested below, and for a whole launch in tests/contrib/slurm."""
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nenv\n")
     program.chmod(0o755)
@@ -43,19 +43,19 @@ def test_each_worker_gets_a_device_of_its_own(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.processes
 @pytest.mark.usefixtures("_no_settings")
 @pytest.mark.slow
-def test_without_devices_a_worker_has_one_thread_and_sees_what_there_is(tmp_path: Path) -> None:
+def test_without_devices_a_worker_has_one_thread_and_sees_every_device(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     code, out = launched(environment(tmp_path / "home", url, KEEP_ENVIRONMENT))
     assert code == 0, out
     kept = kept_environments(tmp_path / "home")
     assert len(kept) == 2
-    assert {one[name] for one in kept for name in THREADS} == {"1"}
-    assert not [one for one in kept if "CUDA_VISIBLE_DEVICES" in one]
+    assert {variables[name] for variables in kept for name in THREADS} == {"1"}
+    assert not [variables for variables in kept if "CUDA_VISIBLE_DEVICES" in variables]
 
 
 @pytest.mark.parametrize("given", [True, False])
 @pytest.mark.usefixtures("_no_settings")
-def test_a_worker_with_a_device_is_left_its_threads(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_worker_without_a_device_is_limited_to_one_thread(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if given:
         monkeypatch.setenv(GPU_VARIABLE, "0")
     monkeypatch.setattr(os, "environ", os.environ.copy())
@@ -63,9 +63,9 @@ def test_a_worker_with_a_device_is_left_its_threads(given: bool, monkeypatch: py
     assert (THREADS[0] in os.environ) is not given
 
 
-def test_without_a_number_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
-    asked = Request(resolve(f"sqlite:///{tmp_path}/s.db"), "s", gpus=("0", "1", "3"))
-    assert number_of_workers("local", asked, None) == 3
+def test_by_default_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
+    request = Request(resolve(f"sqlite:///{tmp_path}/s.db"), "s", gpus=("0", "1", "3"))
+    assert number_of_workers("local", request, None) == 3
 
 
 @pytest.mark.parametrize(("typed", "found"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])
@@ -74,7 +74,7 @@ def test_devices_are_numbers_or_uuids(typed: str | None, found: tuple[str, ...])
 
 
 @pytest.mark.parametrize("typed", ["", "0,0", "0,", "all", "-1", "0;rm", "12345", "0,00", "٣", "GPU-ä"])
-def test_other_devices_are_refused_in_one_line(typed: str) -> None:
+def test_other_devices_give_a_one_line_error(typed: str) -> None:
     with pytest.raises(SpecError, match=f"--gpus: got '{typed}'; allowed: .* for example --gpus 0,1"):
         devices(typed)
 
@@ -94,18 +94,18 @@ def test_other_devices_are_refused_in_one_line(typed: str) -> None:
         ),
     ],
 )
-def test_a_launch_that_is_stopped_goes_on_as_it_was_typed(
+def test_the_command_that_resumes_a_launch_is_the_one_that_was_typed(
     on: str, gpus: tuple[str, ...], options: tuple[str, ...], workers: int | None, typed: str
 ) -> None:
-    asked = Request(resolve("postgresql://u@h/db"), "s", options, gpus)
-    assert relaunch_command(on, asked, workers, workers or len(gpus)) == typed
+    request = Request(resolve("postgresql://u@h/db"), "s", options, gpus)
+    assert relaunch_command(on, request, workers, workers or len(gpus)) == typed
 
 
-def test_what_ray_does_not_submit_is_refused_before_its_cluster_is_looked_for() -> None:
+def test_a_dry_run_on_ray_is_refused_without_a_cluster() -> None:
     with pytest.raises(SpecError, match="--dry-run needs --on slurm; got --on ray"):
         script_of(Request(resolve("postgresql://u@h/db"), "s"), "ray", workers=2)
 
 
-def test_on_slurm_devices_are_asked_of_slurm(tmp_path: Path) -> None:
+def test_on_slurm_gpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="--gpus needs --on local"):
         engine_of("slurm", Request(resolve("postgresql://u@h/db"), "s", gpus=("0",)))

@@ -1,4 +1,4 @@
-"""How far a launch is, in a notebook: bars that are drawn in place below the cell, without widgets."""
+"""The progress of a launch: bars in a notebook, without widgets, and in a terminal."""
 
 import io
 import re
@@ -22,24 +22,24 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
     """Collect what a notebook is sent: ("display" or "update", MIME bundle)."""
-    told: list[tuple[str, dict[str, str]]] = []
+    shown: list[tuple[str, dict[str, str]]] = []
 
     class Handle:
         def update(self, bundle: dict[str, str], *, raw: bool) -> None:
             assert raw
-            told.append(("update", bundle))
+            shown.append(("update", bundle))
 
     def display(bundle: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
         assert raw
         assert display_id
-        told.append(("display", bundle))
+        shown.append(("display", bundle))
         return Handle()
 
     module: Any = ModuleType("IPython.display")
     module.display = display
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    return told
+    return shown
 
 
 def test_a_notebook_gets_bars_that_replace_each_other(
@@ -57,7 +57,7 @@ def test_a_notebook_gets_bars_that_replace_each_other(
     assert last["text/html"].startswith("<pre style=")
     assert "search" in last["text/html"]
     assert "━" in last["text/html"]
-    assert lines.getvalue() == "", "no lines next to the bars"
+    assert lines.getvalue() == "", "bars replace the lines"
 
 
 def test_bars_fit_a_terminal_of_80_columns(tmp_path: Path, in_memory: None) -> None:
@@ -70,7 +70,7 @@ def test_bars_fit_a_terminal_of_80_columns(tmp_path: Path, in_memory: None) -> N
     assert max(map(len, lines)) <= 80
 
 
-def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path, in_memory: None) -> None:
+def test_on_one_dataset_no_line_mentions_transfer(tmp_path: Path, in_memory: None) -> None:
     alone = override(on(SMALL, source="digits", alone=True), {"baselines.methods": []})
     url = created(f"sqlite:///{tmp_path}/a.db", alone)
     console = Console(file=(lines := io.StringIO()), width=200)

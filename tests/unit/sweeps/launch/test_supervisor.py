@@ -1,4 +1,4 @@
-"""The supervisor: workers that an engine restarts, that wait for a machine, or that cannot be replaced."""
+"""The supervisor: workers that their engine restarts, that wait for a machine, or that cannot be replaced."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 @dataclass(eq=False)
 class Puppet:
-    """A worker that does as the test says."""
+    """A worker that the test controls."""
 
     slot: int
     worker: str
@@ -75,7 +75,7 @@ class Stage:
 
 @pytest.fixture
 def engine(tmp_path: Path, in_memory: None) -> Iterator[sqlalchemy.Engine]:
-    # It looks at its workers with every tick.
+    # With this interval, every tick checks the workers.
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 0.1}))
     opened = open_engine(url)
     yield opened
@@ -83,15 +83,15 @@ def engine(tmp_path: Path, in_memory: None) -> Iterator[sqlalchemy.Engine]:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def crew(engine: sqlalchemy.Engine, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+def crew(engine: sqlalchemy.Engine, messages: list[str], monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.0, 0.0, 0.0))
     sweep = queries.find_sweep(engine, "s")
-    return Supervisor(DatabaseOversight(engine, sweep), on=Stage(), say=said.append, relaunch_command="again")
+    return Supervisor(DatabaseOversight(engine, sweep), on=Stage(), say=messages.append, relaunch_command="again")
 
 
 def stage(crew: Supervisor) -> Stage:
@@ -99,17 +99,17 @@ def stage(crew: Supervisor) -> Stage:
     return crew.on
 
 
-def test_a_worker_that_its_engine_starts_again_is_not_replaced(crew: Supervisor, said: list[str]) -> None:
+def test_a_worker_that_its_engine_restarts_is_not_replaced(crew: Supervisor, messages: list[str]) -> None:
     crew.start(range(2))
     first, other = stage(crew).puppets
     first.code, first.replacement = 143, Puppet(0, "again")
     crew.tick()
     assert crew.alive == [other, first.replacement]
     assert len(stage(crew).puppets) == 2
-    assert "its task is back in the queue; the engine starts it again" in said[0]
+    assert "its task is back in the queue; the engine starts it again" in messages[0]
 
 
-def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervisor, said: list[str]) -> None:
+def test_a_worker_that_dies_quickly_after_each_restart_is_ended(crew: Supervisor, messages: list[str]) -> None:
     crew.start(range(1))
     lives = [stage(crew).puppets[0]]
     for life in range(MOST_QUICK):
@@ -119,20 +119,20 @@ def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervis
     assert lives[-1].got == ["kill"]
     assert crew.gave_up
     assert not crew.working
-    assert f"giving up: {MOST_QUICK} workers in a row died at start" in said[-1]
+    assert f"giving up: {MOST_QUICK} workers in a row died at start" in messages[-1]
 
 
-def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Supervisor, said: list[str]) -> None:
+def test_a_refused_replacement_is_retried_while_others_work(crew: Supervisor, messages: list[str]) -> None:
     crew.start(range(2))
     dead, other = stage(crew).puppets
     dead.code = 1
     stage(crew).refuses = True
     crew.tick()
-    assert said[-1] == "the controller is away; retrying"
+    assert messages[-1] == "the controller is away; retrying"
     assert crew.alive == [other]
     stage(crew).refuses = False
     crew.tick()
-    assert [one.slot for one in crew.alive] == [1, 0]
+    assert [worker.slot for worker in crew.alive] == [1, 0]
 
 
 def test_a_refusal_with_no_worker_left_ends_the_launch(crew: Supervisor) -> None:
@@ -143,29 +143,29 @@ def test_a_refusal_with_no_worker_left_ends_the_launch(crew: Supervisor) -> None
         crew.tick()
 
 
-def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
-    crew: Supervisor, said: list[str], engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
+def test_workers_that_wait_for_a_machine_are_reported_once_and_stopped_at_the_end(
+    crew: Supervisor, messages: list[str], engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crew.start(range(3))
-    for one in stage(crew).puppets[1:]:
-        one.lived_s = 0.0
+    for puppet in stage(crew).puppets[1:]:
+        puppet.lived_s = 0.0
 
     def look() -> None:
         monkeypatch.setattr(crew, "_look_at", 0.0)
         crew.tick()
 
     look()
-    assert said == [], "they have just been submitted"
+    assert messages == [], "workers that were just submitted are not reported"
     look()
     look()
-    assert said == ["2 of 3 workers wait for a machine"]
-    assert not [one for one in stage(crew).puppets if one.got]
+    assert messages == ["2 of 3 workers wait for a machine"]
+    assert not any(puppet.got for puppet in stage(crew).puppets)
     workers.cancel(engine, crew.queue.sweep.id)
     look()
-    assert [bool(one.got) for one in stage(crew).puppets] == [False, True, True]
+    assert [bool(puppet.got) for puppet in stage(crew).puppets] == [False, True, True]
 
 
-def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not_is_frozen(
+def test_a_worker_that_signed_out_has_time_to_exit_and_one_that_did_not_is_killed(
     crew: Supervisor, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crew.start(range(2))
@@ -173,10 +173,10 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
     for puppet in stage(crew).puppets:
         workers.sign_in(engine, crew.queue.sweep.id, puppet.worker, host="h", pid=1, provenance={})
     workers.sign_out(engine, crew.queue.sweep.id, leaving.worker, reason=None)
-    wait_until(lambda: crew.tick() or "kill" in frozen.got, "it is left frozen")
+    wait_until(lambda: crew.tick() or "kill" in frozen.got, "the frozen worker was not killed")
     assert leaving.got == []
-    monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # as long after
-    wait_until(lambda: crew.tick() or "kill" in leaving.got, "it is left")
+    monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # the time to exit is over
+    wait_until(lambda: crew.tick() or "kill" in leaving.got, "the worker that signed out was not killed")
 
 
 def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> None:
@@ -191,8 +191,8 @@ def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> 
     assert all(puppet.got == ["wake"] for puppet in woken)
 
 
-def test_the_message_about_a_worker_that_dies_when_all_is_done_names_no_task(
-    crew: Supervisor, engine: sqlalchemy.Engine, said: list[str]
+def test_the_message_about_a_worker_that_dies_after_the_last_task_names_no_task(
+    crew: Supervisor, engine: sqlalchemy.Engine, messages: list[str]
 ) -> None:
     crew.start(range(1))
     with Worker(DatabaseBackend.open(engine.url, "s"), run=quadratic) as worker:
@@ -200,15 +200,15 @@ def test_the_message_about_a_worker_that_dies_when_all_is_done_names_no_task(
     stage(crew).puppets[0].code = -9
     crew.tick()
     crew.tick()
-    assert said == ["worker puppet-0 was killed by signal 9; nothing is left to do\n  log: nowhere"]
+    assert messages == ["worker puppet-0 was killed by signal 9; nothing is left to do\n  log: nowhere"]
     assert not crew.working
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_a_launch_goes_to_its_workers_and_ends_those_that_it_does_not(
+def test_a_signal_to_a_launch_goes_to_its_workers_and_those_that_stay_are_killed(
     number: int, code: int, kd_sweeps: KdSweeps, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With real workers: tests/processes/test_run.py, and tests/processes/workers/test_heartbeat.py of what they do."""
+    """Real workers: tests/processes/test_run.py and tests/processes/workers/test_heartbeat.py."""
     requests: list[Request] = []
     puppets = Stage()
 
@@ -218,7 +218,7 @@ def test_a_signal_to_a_launch_goes_to_its_workers_and_ends_those_that_it_does_no
 
     def signalled(crew: Supervisor) -> None:
         signal.raise_signal(number)
-        puppets.puppets[0].code = 0  # it gives its task back and ends
+        puppets.puppets[0].code = 0  # it returns its task and ends
 
     monkeypatch.setattr(launcher, "engine_of", chosen)
     monkeypatch.setattr(launcher, "_POLL_S", 0.0)

@@ -1,4 +1,4 @@
-"""Typed values go through JSON and come back as they were."""
+"""Typed values survive JSON unchanged."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from sweeps.spec.model import override
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
-# Searches that try Sobol points alone find the same on both datasets, and several are fitted to.
+# With Sobol points alone the searches find the same point on both datasets; three of them allow a fit.
 SAME_POINT = override(REPORTED, {"search.sampler": "qmc", "search.trials": 4, "outer.searches": 3})
 ROW = TrialRow(
     task="search#0",
@@ -39,31 +39,31 @@ ROW = TrialRow(
 
 
 @pytest.mark.parametrize(("reason", "back"), [("é\u2028", "é\u2028"), ("é\ud800\n", "é\\ud800\n")])
-def test_a_row_comes_back_to_the_last_bit_and_half_a_character_does_not_stop_it(reason: str, back: str) -> None:
+def test_a_row_survives_to_the_last_bit_and_a_lone_surrogate_is_escaped(reason: str, back: str) -> None:
     assert decode(TrialRow, encode(TrialRow, replace(ROW, reason=reason))) == replace(ROW, reason=back)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_has_no_number_for_comes_back(value: float) -> None:
+def test_values_without_a_json_number_survive(value: float) -> None:
     text = encode(TrialRow, replace(ROW, score=value))
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert str(decode(TrialRow, text).score) == str(value)
 
 
-def test_a_later_version_may_say_more() -> None:
+def test_fields_of_a_later_version_are_ignored() -> None:
     text = json.dumps(json.loads(encode(TrialRow, ROW)) | {"later": 1}).encode()
     assert decode(TrialRow, text) == ROW
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"task": 3}'])
 def test_a_value_of_another_type_gives_a_one_line_error(text: bytes) -> None:
-    with pytest.raises(SweepError) as told:
+    with pytest.raises(SweepError) as caught:
         decode(TrialRow, text)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("until", ["", "transfer#target", "confirm"])
-def test_findings_come_back_as_they_were_at_every_stage(until: str) -> None:
+def test_findings_survive_unchanged_at_every_stage(until: str) -> None:
     findings = found(SAME_POINT, run, until=until)
     back = decode(Findings, encode(Findings, findings))
     assert back == findings

@@ -1,4 +1,4 @@
-"""sweeps.plan.audit: the plan is made again from the spec, and every edit of it or of an outcome is one line.
+"""sweeps.plan.audit: the plan is rebuilt from the spec, and every edit of it or of an outcome gives one line.
 
 The same function judges a storage and an archive.
 """
@@ -56,7 +56,7 @@ def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]
 
 
 def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
-    """Work a sweep of that spec to its end."""
+    """Create a sweep of that spec and finish it."""
     found = created(url, spec)
     work(found, partial(with_curves, spec))
     return found
@@ -78,7 +78,7 @@ def url(_made: Path, tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
 
 
 def differing(path: Path) -> list[str]:
-    """Return what an archive holds other than it claims."""
+    """Return the differences between an archive and its claims."""
     return [f"{check.what}: {check.differs}" for check in verify(path) if check.differs]
 
 
@@ -146,7 +146,7 @@ def broken(what: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[
 
 
 NATIVE, NEEDS = "transfer#target.native.0", ["teachers:source", "lag:1:2"]
-# The edits of one list are made together: one line each, and none hides another.
+# The edits of one list are made together: each gives one line, and none hides another.
 TOGETHER: dict[str, list[tuple[Edit, str]]] = {
     "points and seeds": [
         wrong(payload, "search#0", {"temperature": 3.0}, r"temperature 6\.79\d+", r"3\.0"),
@@ -171,7 +171,7 @@ TOGETHER: dict[str, list[tuple[Edit, str]]] = {
         ),
         wrong(phase, "search", {"needs": NEEDS}, r"needs \['teachers:source', 'lag:8:2'\]", re.escape(str(NEEDS))),
     ],
-    "what cannot be": [
+    "impossible values": [
         wrong(outcome, "search#1", {"temperature": 19.0}, r"temperature 4\.1\d+", r"19\.0"),
         wrong(payload, "native.search#1", {"role": "target3"}, "role target", "target3"),
         broken(payload, "search#0", {"temperature": 10**400}, ".*temperature.*"),
@@ -219,7 +219,7 @@ def of_plan(url: sqlalchemy.URL) -> list[str]:
 
 
 @pytest.mark.parametrize("edits", TOGETHER.values(), ids=TOGETHER)
-def test_each_edit_is_one_line(url: sqlalchemy.URL, edits: list[tuple[Edit, str]]) -> None:
+def test_each_edit_gives_one_line(url: sqlalchemy.URL, edits: list[tuple[Edit, str]]) -> None:
     for (table, change), _ in edits:
         edit(url, table, change)
     lines = of_plan(url)
@@ -235,12 +235,12 @@ def test_an_edit_that_changes_the_whole_plan_is_named_first(url: sqlalchemy.URL,
         edit(url, table, change)
     lines = of_plan(url)
     assert re.fullmatch(line, lines[0]), lines
-    # Another spec may be another plan in several phases, and the trial of a renamed task names the task of before.
+    # Another spec can change several phases of the plan, and the trial of a renamed task has its old name.
     assert len(lines) == 1 or edits[0][0] == "sweeps" or name == "the key of a task"
 
 
 @pytest.mark.parametrize("name", ["seeds", "the seed"])
-def test_verify_names_what_the_audit_names_and_import_refuses_it(url: sqlalchemy.URL, name: str) -> None:
+def test_verify_reports_what_the_audit_reports_and_import_refuses_it(url: sqlalchemy.URL, name: str) -> None:
     edits, line = ALONE[name]
     folder = Path(str(url.database)).parent
     file = folder / "s.kdsweep"
@@ -276,7 +276,7 @@ def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, n
     assert not (folder / "there.db").exists()
 
 
-UNMEASURED = [arm for arm in CONTROLS if arm != "scratch-same-cost"]  # whose epochs the real runner alone counts
+UNMEASURED = [arm for arm in CONTROLS if arm != "scratch-same-cost"]  # only the real runner counts its epochs
 EVERYTHING = {
     "transfer.source_arms": [*SOURCE_ARMS, *UNMEASURED],
     "transfer.target_arms": [*TARGET_ARMS, *UNMEASURED, SCALED, "autokeras"],
@@ -310,7 +310,7 @@ def test_sweeps_of_every_kind_are_as_planned(tmp_path: Path, in_memory: None, na
 
 
 def test_a_sweep_with_a_retry_and_an_extension_is_as_planned(tmp_path: Path) -> None:
-    """With a task that failed and was retried after everything was measured, and with seeds added later."""
+    """A task failed and was retried after everything was measured, and seeds were added later."""
     sweep, *_ = SPECS.values()
 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
@@ -331,9 +331,7 @@ def test_a_sweep_with_a_retry_and_an_extension_is_as_planned(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("version", COMMITS)
-def test_what_older_versions_planned_and_found_is_as_planned_and_what_the_scores_give(
-    tmp_path: Path, version: int, kd_sweeps: Kd
-) -> None:
+def test_sweeps_of_older_versions_are_as_planned(tmp_path: Path, version: int, kd_sweeps: Kd) -> None:
     url = unpack(version, tmp_path / "kd-sweeps.db")
     assert kd_sweeps("storage", "upgrade")[0] == 0
     assert violations(url, "old") == []
@@ -344,13 +342,13 @@ def test_what_older_versions_planned_and_found_is_as_planned_and_what_the_scores
         assert violations(url, "old") == []
 
 
-def test_a_task_that_waits_is_of_the_stage_of_its_phase(tmp_path: Path, in_memory: None) -> None:
+def test_a_waiting_task_must_have_the_stage_of_its_phase(tmp_path: Path, in_memory: None) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db")
     edit(url, "tasks", lambda rows: _of(rows, "search#0").update(stage="native"))
     assert violations(url) == ["search#0: expected stage search as planned, found native"]
 
 
-def test_an_extension_that_is_none_is_found(url: sqlalchemy.URL) -> None:
+def test_a_revision_that_is_not_an_extension_is_a_violation(url: sqlalchemy.URL) -> None:
     extend(url, "s", seeds=1)
 
     def change(rows: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""A real sweep of more than T and alpha, with another loss: the searched values are trained and shown."""
+"""A real sweep over more than T and alpha, with a user's loss: the searched values are trained and reported."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ ONE_POINT = "--set confirm.top=1 --set confirm.seeds=1"
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_searched_values_are_trained_and_shown(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_searched_values_are_trained_and_reported(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     (tmp_path / "my_losses.py").write_text(LOSS)
     space = "{beta=[1,8],learning_rate=[0.002,0.01],epochs=[2,4],batch_size=[32,64]}"
     searched_too = ("--set", "training.distillation=./my_losses.py:loss", "--set", f"search.space={space}")
@@ -44,7 +44,7 @@ def test_searched_values_are_trained_and_shown(kd_sweeps: KdSweeps, tmp_path: Pa
     confirmed = best["point"]
     assert set(confirmed) == {"temperature", "alpha", *names}
     (replayed,) = [row for row in rows if row["arm"] == "best"]
-    # the whole tuned point, not T and alpha alone
+    # the whole tuned point, not only T and alpha
     assert {name: float(replayed[name]) for name in confirmed} == pytest.approx(confirmed)
     plain = next(row for row in rows if row["arm"] == "scratch")
     assert (float(plain["learning_rate"]), int(plain["epochs"]), int(plain["batch_size"])) == (0.004, 4, 32)
@@ -55,5 +55,5 @@ def test_searched_values_are_trained_and_shown(kd_sweeps: KdSweeps, tmp_path: Pa
     assert code == 0, err
     assert "No distillation, trained as best" in out
     assert "beta*T^2" in best["loss"] or "my_losses.py:loss" in best["loss"]
-    code, out, err = kd_sweeps("replay", "s", "--task", "search#1")  # bit by bit the same, trained again
+    code, out, err = kd_sweeps("replay", "s", "--task", "search#1")  # trained again, with identical bits
     assert code == 0, (out, err)

@@ -1,4 +1,4 @@
-"""Payloads and outcomes: flat JSON in the database, one type for each kind of task here."""
+"""Payloads and outcomes: flat JSON in the database, one type for each kind of task in the code."""
 
 from typing import Any
 
@@ -38,15 +38,15 @@ KINDS: list[tuple[str, dict[str, Any], jobs.Payload]] = [
 
 
 @pytest.mark.parametrize(("stage", "values", "expected"), KINDS)
-def test_the_stage_of_a_task_tells_its_kind(stage: str, values: dict[str, Any], expected: jobs.Payload) -> None:
+def test_the_stage_of_a_task_determines_its_kind(stage: str, values: dict[str, Any], expected: jobs.Payload) -> None:
     found = jobs.read_payload(stage, values)
     assert found == expected
     assert type(found) is type(expected)
-    assert list(found.as_json().items()) == list(values.items()), "as it is stored, in the same order"
+    assert list(found.as_json().items()) == list(values.items()), "stored in the same order"
 
 
 @pytest.mark.parametrize("name", ["tiny", "compare", "full"])
-def test_every_payload_of_a_plan_is_read_as_it_was_written(name: str) -> None:
+def test_every_payload_of_a_plan_is_read_back_unchanged(name: str) -> None:
     for spec in (preset(name), override(preset(name), {"outer.teachers": 2, "outer.searches": 2})):
         plan = make_plan(spec)
         stages = {phase.name: phase.stage for phase in plan.phases}
@@ -71,7 +71,7 @@ def test_every_payload_of_a_plan_is_read_as_it_was_written(name: str) -> None:
         ("teachers", {"role": "source", "seed": 1, "colour": "red"}, "it has an unknown field 'colour'"),
     ],
 )
-def test_a_damaged_payload_is_one_line_that_names_the_task_and_the_field(
+def test_a_damaged_payload_gives_a_one_line_error_with_the_task_and_the_field(
     stage: str, values: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(RecordBroken) as caught:
@@ -83,7 +83,7 @@ def test_a_damaged_payload_is_one_line_that_names_the_task_and_the_field(
     assert explain(caught.value) == f"{text}; put it back, or create another sweep: kd-sweeps create NAME"
 
 
-def test_an_unknown_stage_is_refused_with_those_there_are_and_a_task_that_is_not_done_has_no_result() -> None:
+def test_an_unknown_stage_is_refused_with_the_allowed_ones_and_an_unfinished_task_has_no_result() -> None:
     with pytest.raises(RecordBroken, match="got stage 'dreams'; allowed: teachers, search"):
         jobs.read_payload("dreams", {})
     waiting = jobs.read_job(task_record("search#4", state="waiting", payload=PROPOSED))
@@ -113,7 +113,7 @@ AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.
         ),
     ],
 )
-def test_the_payload_tells_the_kind_and_only_what_was_given_is_stored(
+def test_the_payload_determines_the_kind_of_outcome_and_only_given_values_are_stored(
     stage: str, payload: dict[str, Any], values: dict[str, Any], kind: type
 ) -> None:
     found = jobs.read_outcome(jobs.read_payload(stage, payload), values)
@@ -130,7 +130,7 @@ def test_a_done_task_has_a_score_and_a_point() -> None:
     assert task.outcome.test_accuracy is None
 
 
-def test_done_tasks_are_those_of_one_kind_that_are_done() -> None:
+def test_read_finished_returns_the_done_tasks_of_one_kind() -> None:
     records = [
         task_record("search#0", 0, payload=PROPOSED, state="running"),
         task_record("search#1", 1, payload=PROPOSED, outcome=STUDENT, score=0.9),
@@ -150,7 +150,7 @@ def test_done_tasks_are_those_of_one_kind_that_are_done() -> None:
         (STUDENT, None, "its score is missing"),
     ],
 )
-def test_a_damaged_outcome_is_one_line_that_names_the_task_and_the_field(
+def test_a_damaged_outcome_gives_a_one_line_error_with_the_task_and_the_field(
     outcome: dict[str, Any] | None, score: float | None, problem: str
 ) -> None:
     with pytest.raises(RecordBroken) as caught:

@@ -1,4 +1,4 @@
-"""The names of what belongs to further teachers, searches and targets."""
+"""The names of phases and tasks of further teachers, searches and targets."""
 
 import json
 
@@ -13,8 +13,8 @@ from tests.support.sweeps.presets import before
 SECOND = Group(prepared=1)  # the second teacher's first search
 
 
-def test_the_names_of_every_plan_are_parsed_as_they_were_written() -> None:
-    """Of every plan ever stored: parsed otherwise, a name would be another search's."""
+def test_the_names_of_every_stored_plan_are_parsed_back_unchanged() -> None:
+    """Checked for every plan ever stored: a name parsed differently would belong to another search."""
     selecting = set()
     for made in json.loads((DATA / "plans.json").read_text()):
         spec = parse(made["spec"], origin=made["commit"])
@@ -41,7 +41,7 @@ def test_no_two_searches_of_a_study_have_the_same_name() -> None:
     spec = override(before("quick"), {"outer.teachers": 3, "outer.searches": 12})
     names = [tag_of(role, group.tag) for role in ROLES[1:] for group in spec.groups]
     assert len(set(names)) == len(names)
-    assert names[0] == tag_of("source", "") == tag_of("", "") == "", "the first has no attribute"
+    assert names[0] == tag_of("source", "") == tag_of("", "") == "", "the first search has no tag"
     assert tag_of("source", "t1s0") == "@t1s0"
 
 

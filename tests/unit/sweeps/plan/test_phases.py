@@ -25,11 +25,6 @@ ONE = override(before("quick"), {"search.trials": 20, "search.sampler": "tpe", "
 SEVERAL = override(ONE, {"outer.teachers": 2, "outer.searches": 2})
 
 
-def needs_of(spec: Spec) -> dict[str, tuple[str, ...]]:
-    """Return the needs of each phase as stored; a question mark means that any end will do."""
-    return {phase.name: tuple(need.stored() for need in phase.needs) for phase in make_plan(spec).phases}
-
-
 def test_only_proposed_trials_have_a_lag() -> None:
     def lag(**changes: object) -> object:
         plan = make_plan(override(ONE, {f"search.{key}": value for key, value in changes.items()}))
@@ -40,19 +35,19 @@ def test_only_proposed_trials_have_a_lag() -> None:
     assert lag(sampler="qmc") is None
 
 
-def test_no_test_is_read_before_every_selection_of_every_group_is_frozen() -> None:
-    needs = needs_of(SEVERAL)
+def test_the_test_set_is_read_after_every_selection_of_every_group() -> None:
+    needs = {phase.name: {need.stored() for need in phase.needs} for phase in make_plan(SEVERAL).phases}
     selections = {f"{phase}{tag}" for phase in ("confirm", "native:confirm") for tag in ("", "@t0s1", "@t1s0", "@t1s1")}
-    read = {name: set(found) for name, found in needs.items() if name.startswith("transfer")}
-    assert len(read) == 2 + 3
-    for name, found in read.items():
+    transfer = {name: found for name, found in needs.items() if name.startswith("transfer")}
+    assert len(transfer) == 2 + 3
+    for name, found in transfer.items():  # a question mark allows any end
         assert {need.removesuffix("?") for need in found} == selections, name
-    # One that failed hinders its own group alone.
-    assert {need for need in read["transfer:target@t1s1"] if not need.endswith("?")} == {
+    # A failed selection blocks its own group alone.
+    assert {need for need in transfer["transfer:target@t1s1"] if not need.endswith("?")} == {
         "confirm@t1s1",
         "native:confirm@t1s1",
     }
-    assert {need for need in read["transfer:source"] if not need.endswith("?")} == {"confirm"}
+    assert {need for need in transfer["transfer:source"] if not need.endswith("?")} == {"confirm"}
 
 
 ORDERED = override(before("tiny"), {"search.trials": 5, "transfer.seeds": 3})
@@ -69,7 +64,7 @@ def _order() -> tuple[list[str], str | None]:
     return keys, builders.found(ORDERED, noting).answer_hash
 
 
-def test_the_order_changes_no_task_and_no_bit_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_of_tasks_changes_neither_tasks_nor_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     keys, answer = _order()
     after = plan.make_plan(ORDERED)
     monkeypatch.setattr(plan, "_SEEN_FIRST", 0)
@@ -92,7 +87,7 @@ FEW_ARMS = override(before("quick"), {"transfer.target_arms": ["native", "random
 
 
 @pytest.mark.parametrize("spec", [*map(preset, PRESETS), THIRD, FEW_ARMS], ids=[*PRESETS, "third", "few arms"])
-def test_the_counted_size_is_that_of_the_plan(spec: Spec) -> None:
+def test_counts_are_those_of_the_plan(spec: Spec) -> None:
     plan = make_plan(spec)
     stages = {phase.name: phase.stage for phase in plan.phases}
     planned = Counter((_counted_as(stages[task.phase], task.key), task.payload.get("role")) for task in plan.tasks)
@@ -113,7 +108,7 @@ def _counted_as(stage: str, key: str) -> str:
         {"confirm.rounds": [[8, MOST]]},
     ],
 )
-def test_a_plan_that_is_too_large_is_refused_at_once_and_says_what_multiplies(changes: dict[str, Any]) -> None:
+def test_a_plan_that_is_too_large_is_refused_at_once_with_the_factors(changes: dict[str, Any]) -> None:
     spec = override(TINY, changes)
     began = time.monotonic()
     with pytest.raises(SpecError, match=r"the plan has [\d,]+ tasks; allowed: 100,000.*outer.teachers.*transfer.seeds"):
@@ -122,7 +117,7 @@ def test_a_plan_that_is_too_large_is_refused_at_once_and_says_what_multiplies(ch
 
 
 @pytest.mark.parametrize("more_of", ["trials", "seeds", "searches"])
-def test_a_plan_cannot_grow_too_large_later(more_of: str) -> None:
+def test_an_extension_cannot_make_a_plan_too_large(more_of: str) -> None:
     with pytest.raises(SpecError, match=r"the plan has [\d,]+ tasks; allowed: 100,000"):
         more(TINY, **{more_of: MOST - 100})
     with pytest.raises(SpecError, match=r"got \d+; allowed: 100000 or less"):
@@ -130,12 +125,12 @@ def test_a_plan_cannot_grow_too_large_later(more_of: str) -> None:
 
 
 PLANS = json.loads((DATA / "plans.json").read_text())
-OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}  # the latest of each
+OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}  # the latest spec of each preset
 
 
 @pytest.mark.parametrize("number", range(len(PLANS)))
-def test_a_stored_spec_gives_the_plan_of_the_version_that_stored_it(number: int) -> None:
-    """A change of plans needs a key of the spec, which these specs do not have."""
+def test_a_stored_spec_still_gives_the_plan_of_its_version(number: int) -> None:
+    """These specs lack the keys that later changed plans, so their plans must stay the same."""
     made = PLANS[number]
     spec = parse(made["spec"], origin=made["commit"])
     plan = as_then(make_plan(spec), spec, made["spec"])
@@ -144,7 +139,7 @@ def test_a_stored_spec_gives_the_plan_of_the_version_that_stored_it(number: int)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_is_the_spec_that_it_was_and_is_worked_through_in_the_same_order(name: str) -> None:
+def test_a_preset_keeps_its_spec_and_the_order_of_its_tasks(name: str) -> None:
     made, spec = OF_PRESETS[name], preset(name)
     assert spec.as_dict() == made["spec"]
     assert spec.fingerprint == made["fingerprint"]

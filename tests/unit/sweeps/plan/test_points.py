@@ -1,4 +1,4 @@
-"""Points: the space of a search, the same points in every order of finishing, every arm inside that of transfer."""
+"""Points: the space of a search, the same points in any order of finishing, every arm inside the transfer space."""
 
 import json
 import random
@@ -43,10 +43,12 @@ WIDE = override(
 )
 
 
-def test_t_and_alpha_come_first_then_the_others_by_name() -> None:
+def test_t_and_alpha_come_first_then_the_other_parameters_by_name() -> None:
     space = search_space(WIDE)
     assert list(space) == ["temperature", "alpha", "batch_size", "epochs", "learning_rate"]
-    assert space["batch_size"] == Choice((16, 32, 64))  # each size is compiled: powers of two times the lowest
+    assert space["batch_size"] == Choice(
+        (16, 32, 64)
+    )  # each batch size is compiled, so only powers of two times the lowest
     assert space["epochs"] == Whole(3, 12)
     assert space["learning_rate"] == Range(0.001, 0.01, log=True)
 
@@ -67,22 +69,22 @@ def test_sobol_points_fill_every_range_evenly() -> None:
     assert {one["epochs"] for one in more} == set(range(3, 13))
 
 
-def test_every_arm_lies_in_the_space_of_transfer() -> None:
+def test_every_arm_is_inside_the_space_of_transfer() -> None:
     space = {name: bounds for name, bounds in space_of(WIDE, "transfer").items() if name not in ("arm", "dataset")}
     for role in WIDE.roles:
         for point in (*FIXED_POINTS.values(), *sobol_points(WIDE, 8)):
             check_params(space, untuned(WIDE, role) | point.as_dict())
 
 
-def test_an_arm_has_the_parameters_that_it_is_trained_with() -> None:
+def test_an_arm_has_only_the_parameters_of_its_training() -> None:
     searched_for = {"gamma": 1.5, "epochs": 5, "batch_size": 32}
     names = {arm: set(trained_with(searched_for, arm)) for arm in ("", "best", "default-keras", "autokeras")}
     assert names[""] == names["best"] == {"gamma", "epochs", "batch_size"}
     assert names["default-keras"] == {"epochs", "batch_size"}
-    assert names["autokeras"] == {"batch_size"}, "baselines.autokeras_epochs hold for it"
+    assert names["autokeras"] == {"batch_size"}, "its epochs are baselines.autokeras_epochs"
 
 
-def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_planted_parameter_is_the_most_important(capfd: pytest.CaptureFixture[str]) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a process that has opened no study
     space = search_space(WIDE)
     points = [point.as_dict() for point in sobol_points(WIDE, 16)]
@@ -95,7 +97,7 @@ def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_point_is_the_given_part_of_each_range() -> None:
+def test_point_at_takes_a_share_of_each_range() -> None:
     space = search_space(WIDE)
     lowest = {"temperature": 1.0, "alpha": 0.0, "batch_size": 16, "epochs": 3, "learning_rate": 0.001}
     assert Point.at(space, [0.0] * 5).as_dict() == lowest
@@ -116,7 +118,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def searched(
     engine: Engine, name: str, spec: Spec, *, workers: int, seed: int
 ) -> dict[str, tuple[float, float, float]]:
-    """Return point and score of every trial; `workers` run at once, end in random order and fail now and then."""
+    """Return point and score of every trial; `workers` tasks run at once, end in random order and sometimes fail."""
     create_sweep(engine.url, name, spec)
     sweep, luck = queries.find_sweep(engine, name).id, random.Random(seed)
     known = queries.PhasePoints(engine, sweep)
@@ -142,19 +144,19 @@ def searched(
 
 
 @pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])
-def test_a_search_has_the_same_points_whatever_ends_first(engine: Engine, sampler: str) -> None:
+def test_a_search_has_the_same_points_in_any_order_of_finishing(engine: Engine, sampler: str) -> None:
     spec = override(TINY, {"search.sampler": sampler, "search.trials": TRIALS if sampler == "tpe" else 6})
     alone = searched(engine, "alone", spec, workers=1, seed=0)
     assert len(alone) == spec.search.trials == len({point[:2] for point in alone.values()})
     assert searched(engine, "together", spec, workers=8, seed=1) == alone
-    if sampler == "tpe":  # learns from what has ended before the lag, and from nothing else
+    if sampler == "tpe":  # TPE learns from what ended before the lag, and from nothing else
         far = searched(engine, "far", override(spec, {"search.lag": TRIALS}), workers=1, seed=0)
         first = [f"search#{number}" for number in range(TRIALS // 2)]
         assert [alone[key] for key in first] == [far[key] for key in first], "the Sobol half is the same"
         assert alone != far
 
 
-def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(tmp_path: Path) -> None:
+def test_a_further_search_confirms_the_points_of_its_own_rounds(tmp_path: Path) -> None:
     rounds = {"confirm.rounds": [[2, 1], [1, 1]], "outer.rounds": [[3, 1], [2, 2]]}
     small = {"search.trials": 4, "search.sampler": "qmc", "outer.searches": 2, "baselines.methods": []}
     url = worked(f"sqlite:///{tmp_path}/s.db", override(on(SMALL, alone=True), rounds | small), stop_at="transfer")
@@ -163,10 +165,10 @@ def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(tmp_path
         for name, size in zip((f"confirm:1{group}", f"confirm{group}"), sizes, strict=True):
             repeats = Counter(_place(task) for task in done_of(url, name))
             assert set(repeats) == {_place(task) for task in ranked[:size]}, name
-            assert len(set(repeats.values())) == 1, "each of them with every seed of the round"
+            assert len(set(repeats.values())) == 1, "each point with every seed of the round"
 
 
-def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(engine: Engine) -> None:
+def test_a_confirm_task_with_an_edited_repeat_gives_an_error_that_names_it(engine: Engine) -> None:
     planned = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
     claim = read_job(task_record("confirm#0.0", stage="confirm", payload=planned, state="running"))
     with pytest.raises(RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"):
@@ -182,7 +184,7 @@ def _place(task: TaskRecord) -> tuple[float, ...]:
     "values",
     [{"temperature": 5, "alpha": 0.5}, {"temperature": 2.0, "alpha": 1.5}, {"temperature": -1.0, "alpha": 0.5}],
 )
-def test_a_trainer_that_means_something_else_by_temperature_and_alpha_gets_back_what_it_had(
+def test_other_meanings_of_temperature_and_alpha_are_stored_unchanged(
     values: dict[str, int | float],
 ) -> None:
     stored = Point.of(values).as_json()
@@ -196,7 +198,7 @@ def test_a_trainer_that_means_something_else_by_temperature_and_alpha_gets_back_
 
 
 class _Readings(queries.PhasePoints):
-    """Give one reading after another, the last one for ever."""
+    """Return one reading after another, then the last one forever."""
 
     def __init__(self, *readings: list[queries.TaskPoint]) -> None:
         self.readings = list(readings)
@@ -219,6 +221,6 @@ def test_a_proposal_waits_for_the_points_before_it_but_not_for_a_dead_worker(
     claim = read_job(task_record("search#1", stage="search", payload=mine.payload or {}, state="running"))
     began = time.monotonic()
     point = resolve_point(engine, spec, claim, readings)
-    assert len(readings.readings) == 1, "it read again"
+    assert len(readings.readings) == 1, "it reads until the point is saved or patience ends"
     assert (time.monotonic() - began < 60.0) if saved_at_last else (time.monotonic() - began >= 0.1)
     check_params(search_space(spec), point)

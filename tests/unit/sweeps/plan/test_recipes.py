@@ -1,4 +1,4 @@
-"""The recipe of an arm: candidates are planned, trained on fresh seeds and ranked; the best is frozen and trained."""
+"""The recipe of an arm: candidates are trained with new seeds and ranked; the best is frozen and used."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +30,7 @@ OWN = override(PLANTED, {"transfer.target_arms": ARMS, "outer.searches": 2, "tra
 BOTH = override(OWN, {"transfer.source_arms": ["best", "scratch", "scratch-own"], "target2": preset("quick").target})
 WIDE = override(OWN, {"search.space": {"learning_rate": [0.001, 0.006], "epochs": [3, 12], "batch_size": [16, 32]}})
 CANDIDATES = OWN.candidates("target")
-BEST = 3  # of the candidates that are planted
+BEST = 3  # the candidate planted as the best
 RANKS = range(len(CANDIDATES))
 
 
@@ -52,7 +52,7 @@ def _rates(spec: Spec, role: str = "target") -> list[tuple[str, float]]:
     return [(point["schedule"], point["learning_rate"]) for point in spec.candidates(role)]
 
 
-def test_the_candidates_are_rates_and_schedules_near_the_ones_of_the_spec_which_come_first() -> None:
+def test_the_candidates_are_the_rate_and_schedule_of_the_spec_and_near_ones() -> None:
     quick = override(preset("quick"), {"transfer.target_arms": ARMS})
     assert _rates(quick) == [
         *(("average", 0.004), ("cosine", 0.004), ("cosine", 0.006), ("cosine", 0.008)),
@@ -64,18 +64,18 @@ def test_the_candidates_are_rates_and_schedules_near_the_ones_of_the_spec_which_
     assert len(constant) == len(set(constant)) == 7
     high = _rates(override(quick, {"training.learning_rate": 0.8}))
     assert max(rate for _, rate in high) == 1.0
-    assert len(set(high)) == len(high) == 5  # two of them would be the same
+    assert len(set(high)) == len(high) == 5  # two of the candidates would coincide
 
 
-def test_without_a_teacher_gains_are_counted_from_the_arm_that_is_tuned_for_that() -> None:
+def test_gains_are_counted_from_the_tuned_untreated_arm() -> None:
     assert [BOTH.untreated_arm(role) for role in BOTH.roles] == ["scratch-own"] * 3
     assert [OWN.untreated_arm(role) for role in OWN.roles] == ["scratch", "scratch-own"]
-    assert WIDE.untreated_arm("target") == "scratch-own", "even where training settings are searched"
+    assert WIDE.untreated_arm("target") == "scratch-own", "even if training settings are searched"
     assert "scratch-tuned" in WIDE.arms("target")
-    assert OWN.counted_from("target") == "scratch", "by the rule that was declared"
+    assert OWN.counted_from("target") == "scratch", "the declared rule counts from scratch"
 
 
-def test_the_plan_has_a_phase_for_each_dataset_that_needs_nothing_and_keeps_the_test_waiting() -> None:
+def test_each_dataset_has_a_recipes_phase_that_needs_nothing_and_precedes_transfer() -> None:
     plan = make_plan(BOTH)
     phases = {phase.name: phase for phase in plan.phases}
     names = [f"recipes:{role}" for role in BOTH.roles]
@@ -97,7 +97,7 @@ def test_the_plan_has_a_phase_for_each_dataset_that_needs_nothing_and_keeps_the_
     assert counts(BOTH).total() == len(plan.tasks)
 
 
-def test_a_sweep_without_a_tuned_untreated_arm_has_no_phase_and_no_key_for_it() -> None:
+def test_a_sweep_without_a_tuned_untreated_arm_has_no_recipes_phase_and_no_key() -> None:
     plan = make_plan(PLANTED)
     assert not [phase for phase in plan.phases if phase.stage == "recipes"]
     assert not [need for phase in plan.phases for need in phase.needs if need.phase.startswith("recipes")]
@@ -106,7 +106,7 @@ def test_a_sweep_without_a_tuned_untreated_arm_has_no_phase_and_no_key_for_it() 
 
 
 @pytest.mark.parametrize("spec", [OWN, BOTH, WIDE], ids=["own", "both", "wide"])
-def test_every_candidate_is_in_the_space_of_both_studies_and_no_other_arm_has_its_values(spec: Spec) -> None:
+def test_every_candidate_is_in_the_space_of_both_studies_and_other_arms_have_no_recipe(spec: Spec) -> None:
     for role in spec.roles:
         for point in spec.candidates(role):
             check_params(space_of(spec, "recipes"), point.as_dict())
@@ -120,13 +120,13 @@ def test_every_candidate_is_in_the_space_of_both_studies_and_no_other_arm_has_it
     check_params(trial_space(spec, "transfer", scratch), params)
 
 
-def test_a_rank_that_the_arm_does_not_have_is_an_edit() -> None:
+def test_a_rank_beyond_the_candidates_is_an_error() -> None:
     task = RecipeTask(role="target", seed=1, arm="scratch-own", rank=len(CANDIDATES), repeat=0)
     with pytest.raises(RecordBroken, match=r"recipes#target\.6\.0 was edited: rank is 6; the arm has 6 candidates"):
         planned_point(OWN, task)
 
 
-def test_the_best_mean_is_frozen_and_every_search_trains_the_arm_with_it(tmp_path: Path) -> None:
+def test_the_candidate_with_the_best_mean_is_frozen_and_used_by_every_search(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/s.db", OWN, _run)
     with open_sweep(url, "s") as (engine, sweep):
         stored = queries.selections(engine, sweep.id)
@@ -143,7 +143,7 @@ def test_the_best_mean_is_frozen_and_every_search_trains_the_arm_with_it(tmp_pat
     assert len(rows) - len(chosen) == RECIPE_SEEDS * len(CANDIDATES)
 
 
-def test_results_csv_has_the_trainings_of_the_phase_and_the_chosen_recipe(tmp_path: Path) -> None:
+def test_results_csv_has_the_candidates_and_the_chosen_recipe(tmp_path: Path) -> None:
     head, *lines = results_csv(analysed(worked(f"sqlite:///{tmp_path}/s.db", OWN, _run))).splitlines()
     names = head.split(",")
     rows = [dict(zip(names, line.split(","), strict=True)) for line in lines]
@@ -154,7 +154,7 @@ def test_results_csv_has_the_trainings_of_the_phase_and_the_chosen_recipe(tmp_pa
     assert {row["schedule"] for row in rows if row["arm"] != "scratch-own"} == {""}
 
 
-def test_a_candidate_that_lost_a_seed_is_not_chosen_for_having_been_tried_less(tmp_path: Path) -> None:
+def test_a_candidate_that_lost_a_seed_is_not_chosen(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/s.db", OWN, _diverging)
     with open_sweep(url, "s") as (engine, sweep):
         chosen = queries.selections(engine, sweep.id)["recipes.best:target"]
@@ -162,12 +162,12 @@ def test_a_candidate_that_lost_a_seed_is_not_chosen_for_having_been_tried_less(t
     assert violations(url) == []
 
 
-def test_further_seeds_and_searches_and_a_retry_train_the_recipe_that_was_chosen(tmp_path: Path) -> None:
+def test_extensions_and_a_retry_keep_the_chosen_recipe(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/s.db", OWN, _diverging)
     extend(url, "s", seeds=1, searches=1)
     work(url, _run)
     retry(url, "s")
-    work(url, _run)  # the candidate that would have won
+    work(url, _run)  # the lost seed is trained, and its candidate would win now
     for group in ("", "@t0s1", "@t0s2"):
         own = [task for task in done_of(url, f"transfer:target{group}") if ".scratch-own." in task.key]
         assert len(own) == PLANTED.transfer.seeds + 1

@@ -1,4 +1,4 @@
-"""Ranks and best: deterministic, and by the mean over fresh seeds."""
+"""Ranks and best: deterministic, by the mean over new seeds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,18 +57,18 @@ def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
         yield made
 
 
-def test_ranks_are_by_score_and_the_lowest_task_where_scores_tie() -> None:
+def test_ranks_are_by_score_and_ties_by_the_lowest_task() -> None:
     found = rank([_searched(3, 0.9), _searched(1, 0.8), _searched(2, 0.9), _searched(0, 0.95)], top=3)
     assert [ranked.task for ranked in found] == ["search#0", "search#2", "search#3"]
 
 
-def test_a_point_that_was_searched_twice_is_ranked_once() -> None:
+def test_a_point_searched_twice_is_ranked_once() -> None:
     found = rank([_searched(0, 0.9, 4.0), _searched(1, 0.95, 4.0), _searched(2, 0.8, 7.0)], top=2)
     assert [(ranked.task, ranked.score) for ranked in found] == [("search#1", 0.95), ("search#2", 0.8)]
 
 
-# Two rounds: three points on one fresh seed, the best two of them on two more. `_again` is of round 2, where the points
-# have ranks of their own.
+# Two rounds: three points with one new seed, the best two of them with two more. `_again` is a training of round 2,
+# whose points are ranked again.
 ROUND_1 = {2.0: 0.90, 5.0: 0.93, 9.0: 0.80}
 
 
@@ -104,12 +104,12 @@ def test_a_round_keeps_the_best_means_of_the_rounds_so_far() -> None:
     assert [(one.rank, one.accuracy.n) for one in found.candidates] == [(0, 3), (1, 3), (2, 1)]
 
 
-def test_what_a_round_left_behind_cannot_win_by_its_fewer_seeds() -> None:
+def test_a_point_dropped_by_a_round_cannot_win_with_fewer_seeds() -> None:
     lucky = [_first(2, 9.0, 0.99), *(task for task in _two_rounds() if task.outcome.temperature != 9.0)]
     assert best(lucky).best.point["temperature"] == 2.0
 
 
-def test_only_the_trainings_of_its_own_search_make_a_selection() -> None:
+def test_a_selection_uses_the_trainings_of_its_own_search() -> None:
     done = _two_rounds()
     for name in ("native.best", "confirm.best@t1s0", "native.confirm.ranks:1"):
         assert confirmed_for(Phase.of_selection(name), done) == []
@@ -125,13 +125,13 @@ def test_best_is_the_highest_mean_not_the_highest_run() -> None:
     assert [candidate.rank for candidate in found.candidates] == [0, 1]
 
 
-def test_a_candidate_that_lost_a_seed_cannot_win_by_it() -> None:
+def test_a_candidate_that_lost_a_seed_cannot_win() -> None:
     short = [_done(0, 0.99, temperature=2.0, rank=0)]
     whole = [_done(1, 0.90, temperature=5.0, rank=1), _done(2, 0.90, temperature=5.0, rank=1)]
     assert best(short + whole).best.point["temperature"] == 5.0
 
 
-def test_equal_means_go_to_the_better_rank_of_the_search() -> None:
+def test_with_equal_means_the_better_rank_of_the_search_wins() -> None:
     assert best([_done(0, 0.9, temperature=5.0, rank=1), _done(1, 0.9, temperature=2.0, rank=0)]).best.rank == 0
 
 
@@ -145,7 +145,7 @@ def _raced(repeat: int, score: float, *, temperature: float = 3.0, rank: int = 3
     return Job(record, payload, _outcome(score, temperature))
 
 
-def test_the_default_takes_no_place_of_a_tuned_point_and_wins_by_its_mean() -> None:
+def test_the_default_displaces_no_tuned_point_and_can_win_by_its_mean() -> None:
     raced = [_raced(0, 0.99), _raced(1, 0.92), _raced(2, 0.94)]
     done = [*_two_rounds(), *raced]
     first = confirmed_for(Phase.confirm("source", round=1), done)
@@ -165,7 +165,7 @@ def test_a_tuned_point_has_to_be_better_than_the_default() -> None:
     assert best([*tuned, _raced(0, 0.89)]).best.arm == ""
 
 
-def test_a_default_that_lost_a_seed_cannot_win_and_stands_alone_where_all_else_failed() -> None:
+def test_a_default_that_lost_a_seed_cannot_win_unless_all_else_failed() -> None:
     done = [*_two_rounds(), _raced(0, 0.99), _raced(1, 0.99)]
     assert best(confirmed_for(LAST, done)).best.arm == ""
     alone = [_raced(0, 0.7)]
@@ -173,7 +173,7 @@ def test_a_default_that_lost_a_seed_cannot_win_and_stands_alone_where_all_else_f
     assert best(alone).best.arm == "default-keras"
 
 
-def test_where_the_search_chose_the_default_its_point_is_one_candidate() -> None:
+def test_a_default_that_the_search_chose_is_a_single_candidate() -> None:
     found = best([_done(0, 0.9, temperature=3.0, rank=0), _raced(0, 0.9, rank=1)])
     assert [(one.arm, one.rank, one.accuracy.n) for one in found.candidates] == [("default-keras", 0, 1)]
 
@@ -189,7 +189,7 @@ STORED = {
 }  # fmt: skip
 
 
-def test_a_stored_selection_is_read_and_written_unchanged(engine: sqlalchemy.Engine) -> None:
+def test_a_stored_selection_is_read_back_unchanged(engine: sqlalchemy.Engine) -> None:
     sweep = queries.find_sweep(engine, "s").id
     artifacts.freeze_selection(engine, sweep, "confirm.best", STORED)
     ranks = {"ranks": [{"temperature": 2.0, "alpha": 0.1, "score": 0.9, "task": "search#7"}]}
@@ -205,7 +205,7 @@ def test_there_is_no_selection_before_its_phase_is_closed(engine: sqlalchemy.Eng
     assert preview(engine, queries.find_sweep(engine, "s").id, LAST) is None
 
 
-def test_a_damaged_selection_is_one_line_that_names_it(engine: sqlalchemy.Engine) -> None:
+def test_a_damaged_selection_gives_an_error_that_names_it(engine: sqlalchemy.Engine) -> None:
     sweep = queries.find_sweep(engine, "s").id
     with pytest.raises(RecordBroken, match=r"selection confirm\.best was edited: 'rank' is missing"):
         read_confirmed("confirm.best", {name: value for name, value in STORED.items() if name != "rank"})

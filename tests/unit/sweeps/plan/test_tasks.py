@@ -1,4 +1,4 @@
-"""The plan: the whole budget before anything runs, the same on every machine."""
+"""The plan: all tasks before anything runs, the same on every machine."""
 
 from collections import Counter
 
@@ -36,7 +36,7 @@ def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 7])
-def test_the_first_half_of_a_search_is_given_and_the_rest_is_asked_for(trials: int) -> None:
+def test_the_first_half_of_a_search_is_sobol_points_and_the_rest_is_proposed(trials: int) -> None:
     spec = override(QUICK, {"search.trials": trials, "confirm.top": 1})
     search = [task for task in make_plan(spec).tasks if task.phase == "search"]
     assert len(search) == trials
@@ -64,7 +64,7 @@ def test_groups_differ_in_teacher_and_search_and_in_every_seed() -> None:
         seeds = {tasks[what.format(tag)]["seed"] for tag in tags}
         assert len(seeds) == 4
     assert len({tasks[f"search{tag}#0"]["temperature"] for tag in tags}) == 4
-    for tag in tags:  # as without an outer level: paired points on both datasets
+    for tag in tags:  # paired points on both datasets, as in a single search
         for point in ("temperature", "alpha"):
             assert tasks[f"search{tag}#3"][point] == tasks[f"native.search{tag}#3"][point]
         assert tasks[f"search{tag}#19"]["sampler_seed"] != tasks[f"native.search{tag}#19"]["sampler_seed"]
@@ -73,7 +73,7 @@ def test_groups_differ_in_teacher_and_search_and_in_every_seed() -> None:
     assert len(set(teachers)) == 4
 
 
-def test_no_two_groups_share_a_seed_of_transfer_and_the_arms_of_a_repeat_share_theirs() -> None:
+def test_groups_have_different_transfer_seeds_and_the_arms_of_a_repeat_share_one() -> None:
     spec = on(override(SEVERAL, CHEAPER), targets=["cifar10", "digits-rgb"])
     seeds: dict[tuple[str, int], set[int]] = {}
     for task in make_plan(spec).tasks:
@@ -81,14 +81,14 @@ def test_no_two_groups_share_a_seed_of_transfer_and_the_arms_of_a_repeat_share_t
             group, repeat = task.payload.get("group", ""), task.payload["repeat"]
             seeds.setdefault((group, repeat), set()).add(task.payload["seed"])
     assert Counter(group for group, _ in seeds) == {"": 10, "t0s1": 5, "t1s0": 5, "t1s1": 5}
-    assert {len(found) for found in seeds.values()} == {1}, "on every dataset, for every arm"
+    assert {len(found) for found in seeds.values()} == {1}, "one seed for every dataset and arm"
     assert len(set.union(*seeds.values())) == len(seeds)
 
 
 WIDE = override(on(SEVERAL, targets=["cifar10", "digits-rgb"]), {"transfer.target_arms": TARGET_ARMS + CONTROLS})
 
 
-def test_more_of_a_plan_with_groups_and_targets_is_what_a_larger_one_holds() -> None:
+def test_an_extension_of_a_plan_with_groups_and_targets_gives_the_tasks_of_the_larger_plan() -> None:
     larger, added = more(WIDE, trials=2, seeds=3)
     whole = _by_key(make_plan(larger))
     before = {task.key for task in make_plan(WIDE).tasks}
@@ -97,12 +97,12 @@ def test_more_of_a_plan_with_groups_and_targets_is_what_a_larger_one_holds() -> 
     seeds = [task for task in added.tasks if task.phase.startswith("transfer")]
     assert [whole[task.key] for task in seeds] == seeds
     assert sum(Phase.parse(task.phase).is_search for task in added.tasks) == 2 * 4 * 3, (
-        "of four groups, on each of three datasets"
+        "two trials for each of four groups on each of three datasets"
     )
     assert added.phases == ()
 
 
-def test_more_counts_a_further_search_by_its_own_numbers() -> None:
+def test_an_extension_continues_the_numbers_of_each_further_search() -> None:
     spec = override(SEVERAL, CHEAPER | {"transfer.other_seeds": 4})
     larger, added = more(spec, trials=2, seeds=3)
     assert (larger.search.trials, larger.outer.trials) == (22, 8)
@@ -113,15 +113,15 @@ def test_more_counts_a_further_search_by_its_own_numbers() -> None:
         key for key in keys if key.startswith("transfer@t0s1#target.native")
     }
     unsaid, _ = more(SEVERAL, trials=2, seeds=3)
-    assert (unsaid.outer.trials, unsaid.outer.seeds) == (0, 0), "0 stays: as the first"
+    assert (unsaid.outer.trials, unsaid.outer.seeds) == (0, 0), "0 still means as the first search"
 
 
 @pytest.mark.parametrize("spec", [QUICK, WIDE, override(SEVERAL, CHEAPER), before("quick")])
-def test_added_searches_equal_the_ones_of_a_plan_made_with_them(spec: Spec) -> None:
+def test_added_searches_equal_those_of_a_plan_made_with_them(spec: Spec) -> None:
     larger, added = more(spec, searches=2)
     assert larger == override(spec, {"outer.searches": spec.outer.searches + 2})
     before, whole = make_plan(spec), make_plan(larger)
-    assert _by_key(before) | _by_key(Plan((), added.tasks)) == _by_key(whole), "with every seed and every priority"
+    assert _by_key(before) | _by_key(Plan((), added.tasks)) == _by_key(whole), "seeds and priorities are equal"
     assert len(before.tasks) + len(added.tasks) == len(whole.tasks)
     assert len(larger.groups) == len(spec.groups) + 2 * spec.outer.teachers
 
@@ -130,19 +130,16 @@ def test_added_searches_equal_the_ones_of_a_plan_made_with_them(spec: Spec) -> N
 
     assert without_needs(before.phases) | without_needs(added.phases) == without_needs(whole.phases)
     assert len(before.phases) + len(added.phases) == len(whole.phases)
-    needs, known = _needs(whole.phases), {phase.name for phase in before.phases}
+    needs = {phase.name: {need.stored() for need in phase.needs} for phase in whole.phases}
+    known = {phase.name for phase in before.phases}
     for phase in added.phases:
         found = {need.stored() for need in phase.needs}
-        # Existing phases wait for nothing new; new ones wait for their inputs.
+        # An added phase needs no more than in the larger plan, and all of its inputs.
         assert found <= needs[phase.name]
         assert {need for need in needs[phase.name] if not need.endswith("?")} <= found
-        assert {need.phase for need in phase.needs} <= known, "each one stands after what it needs"
+        assert {need.phase for need in phase.needs} <= known, "each phase comes after those it needs"
         known.add(phase.name)
 
 
 def _by_key(plan: Plan) -> dict[str, object]:
     return {task.key: task for task in plan.tasks}
-
-
-def _needs(phases: tuple[PhasePlan, ...]) -> dict[str, set[str]]:
-    return {phase.name: {need.stored() for need in phase.needs} for phase in phases}

@@ -1,4 +1,4 @@
-"""A function as a model: by which name a worker imports it, and which ones it cannot import."""
+"""A function as a model: the name by which a worker imports it, and functions that it cannot import."""
 
 import functools
 import importlib
@@ -22,7 +22,7 @@ class Models:
         pass
 
 
-def test_a_function_of_a_module_is_named_by_it() -> None:
+def test_a_function_is_named_by_its_module() -> None:
     assert name_of(own, "student") == "tests.unit.sweeps.python.test_functions:own"
     assert name_of(root_of, "student") == "sweeps.python.arguments:root_of"
 
@@ -52,24 +52,24 @@ def _inside() -> Any:
         (functools.partial(own, 1), "got a value of type partial, which is not a function"),
     ],
 )
-def test_what_no_worker_can_import_is_refused_in_one_line_that_says_what_to_do(function: Any, what: str) -> None:
+def test_a_function_that_no_worker_can_import_gives_a_one_line_error_with_the_remedy(function: Any, what: str) -> None:
     with pytest.raises(SpecError) as refused:
         name_of(function, "student")
-    said = str(refused.value)
-    assert said.startswith("student: got ")
-    assert what in said
-    assert said.endswith('put it in a separate file and name that, for example student="./my_models.py:build"')
-    assert "\n" not in said
+    message = str(refused.value)
+    assert message.startswith("student: got ")
+    assert what in message
+    assert message.endswith('put it in a separate file and name that, for example student="./my_models.py:build"')
+    assert "\n" not in message
 
 
-def test_a_name_that_now_means_another_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_whose_name_now_belongs_to_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     before = own
     monkeypatch.setitem(globals(), "own", _inside())
     with pytest.raises(SpecError, match="cannot be imported as"):
         name_of(before, "teacher")
 
 
-def test_a_module_that_was_loaded_by_hand_under_another_name_is_refused(
+def test_a_function_of_a_module_loaded_under_another_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file.py").write_text("def build(input_shape, classes): ...\n")

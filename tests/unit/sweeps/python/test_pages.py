@@ -1,4 +1,4 @@
-"""The page of a sweep in a notebook: whole, apart from the notebook, and there before anything has run."""
+"""The page of a sweep in a notebook: complete, isolated from the notebook, available before anything has run."""
 
 import re
 from html.parser import HTMLParser
@@ -35,17 +35,17 @@ def _inside(element: str) -> str:
     read.feed(element)
     (frame,) = read.frames
     assert read.others == []
-    assert frame["sandbox"] in ("", None), "no script runs in it, and it is of no origin"
+    assert frame["sandbox"] in ("", None), "the frame runs no script and has no origin"
     assert "sandbox" in frame
     return frame["srcdoc"] or ""
 
 
 @pytest.mark.parametrize("page", ['<p title="a">it\'s & &amp; <b>', "'\"&#39;&quot;", "</iframe>"])
-def test_a_page_comes_out_of_its_frame_as_it_went_in(page: str) -> None:
+def test_a_framed_page_is_unchanged(page: str) -> None:
     assert _inside(framed(page, height=100)) == page
 
 
-def test_a_finished_sweep_shows_the_page_that_a_report_writes(tmp_path: Path) -> None:
+def test_a_finished_sweep_shows_the_page_of_its_report(tmp_path: Path) -> None:
     with trials_in_memory():
         url = answered(tmp_path, accuracies())
     shown = Sweep.open("s", storage=str(url))._repr_html_()
@@ -68,7 +68,7 @@ def test_before_the_first_run_the_page_shows_the_plan_and_the_next_command(tmp_p
     assert "<code>sweep.resume()\nsweep.run()\n</code>" in _inside(sweep._repr_html_())
 
 
-def test_a_sweep_that_is_gone_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+def test_a_missing_sweep_shows_an_error_and_no_traceback(tmp_path: Path) -> None:
     created(f"sqlite:///{tmp_path}/a.db")
     page = _inside(Sweep("other", storage=f"sqlite:///{tmp_path}/a.db")._repr_html_())
     assert "no sweep" in page

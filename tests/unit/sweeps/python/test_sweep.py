@@ -1,4 +1,4 @@
-"""`Sweep`: what it creates, answers and steers, and that its errors are the lines of the command line."""
+"""`Sweep`: creating, reading and steering a sweep; its errors are those of the command line."""
 
 import inspect
 import json
@@ -44,7 +44,7 @@ def finished(url: str) -> Sweep:
     return Sweep.open("s", storage=url)
 
 
-def test_to_import_it_is_fast() -> None:
+def test_importing_sweeps_imports_nothing_heavy() -> None:
     heavy = {
         "tensorflow",
         "keras",
@@ -69,13 +69,13 @@ def test_to_import_it_is_fast() -> None:
     assert sweeps.python.sweep.Sweep is sweeps.Sweep
 
 
-def test_it_takes_what_create_takes() -> None:
+def test_create_takes_the_options_of_the_command_line() -> None:
     renamed = {"target": "target", "change": "changes"}
     typed = {renamed.get(option, option) for option in inspect.signature(spec_request).parameters}
     assert typed <= set(inspect.signature(Sweep.create).parameters)
 
 
-def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+def test_create_makes_the_sweep_of_the_command_line_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url, changes = f"sqlite:///{tmp_path}/my.db", {"search.trials": np.int64(5), "baselines.methods": []}
     for _ in range(2):
         sweep = Sweep.create("a", dataset="digits", preset="tiny", changes=changes, seed=3, epochs=2, storage=url)
@@ -84,13 +84,13 @@ def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, 
     typed = "--preset tiny --dataset digits --trials 5 --set baselines.methods=[] --seed 3 --epochs 2 --storage"
     code, _, err = kd_sweeps("create", "a", *typed.split(), url)
     assert (code, "a exists already; nothing changed" in err) == (0, True), err
-    assert Sweep.create("a", storage=url).status.stages["search"].total == 5, "its name alone is the sweep itself"
+    assert Sweep.create("a", storage=url).status.stages["search"].total == 5, "the name alone opens the existing sweep"
     for wrong in ({"trials": 0}, {"seed": -1}, {"epochs": 1.5}, {"size": 32}, {"size": (32, 32)}):
         with pytest.raises(SpecError, match=f"^-?-?{next(iter(wrong))}: got "):
             Sweep.create("c", preset="tiny", storage=url, **wrong)  # type: ignore[arg-type]
 
 
-def test_source_targets_and_paths_are_taken_as_they_come(tmp_path: Path) -> None:
+def test_source_and_targets_can_be_paths_or_text(tmp_path: Path) -> None:
     file = write_npz(tmp_path / "mine.npz")
     url = f"sqlite:///{tmp_path}/a.db"
     spec = tmp_path / "my.toml"
@@ -102,7 +102,7 @@ def test_source_targets_and_paths_are_taken_as_they_come(tmp_path: Path) -> None
     assert sweep.name == "two"
 
 
-def test_it_answers_what_the_command_line_prints(finished: Sweep, url: str, kd_sweeps: KdSweeps) -> None:
+def test_properties_equal_the_output_of_the_command_line(finished: Sweep, url: str, kd_sweeps: KdSweeps) -> None:
     _, out, _ = kd_sweeps("best", "s", "-f", "json", "--storage", url)
     printed = json.loads(out)
     best = finished.best
@@ -127,22 +127,20 @@ def test_without_pandas_results_are_dictionaries(finished: Sweep, monkeypatch: p
     assert [list(row) for row in rows] == [list(with_pandas.columns)] * len(with_pandas)
 
 
-def test_where_nothing_trains_run_names_the_extra(finished: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keras_run_names_the_extra(finished: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("keras", "numpy"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"^run needs more packages: pip install 'kd-sweeps\[keras\]'$"):
         finished.run()
 
 
-def test_its_figures_are_svg_that_a_notebook_draws_and_its_report_a_folder_of_them(
-    finished: Sweep, tmp_path: Path
-) -> None:
+def test_figures_are_svg_that_a_notebook_draws_and_report_writes_a_folder(finished: Sweep, tmp_path: Path) -> None:
     figures = finished.figures
     assert {"gains", "regret"} <= set(figures)
     for figure in figures.values():
         assert "<svg" in figure
         assert figure._repr_svg_() == str(figure)
-        assert len(repr(figure)) < 30, "a dictionary of them is no wall of text"
+        assert len(repr(figure)) < 30, "a dictionary of figures prints short"
     assert finished.report(tmp_path / "written") == tmp_path / "written" / "report.html"
     assert {"report.html", "report.md", "results.csv", *(f"figures/{name}.svg" for name in figures)} <= files(
         tmp_path / "written"
@@ -152,7 +150,7 @@ def test_its_figures_are_svg_that_a_notebook_draws_and_its_report_a_folder_of_th
         finished.report(tmp_path / "file")
 
 
-def test_it_steers(tmp_path: Path) -> None:
+def test_a_sweep_is_paused_resumed_extended_retried_and_cancelled(tmp_path: Path) -> None:
     sweep = Sweep.open("s", storage=str(created(f"sqlite:///{tmp_path}/a.db")))
     total = sum(count.total for count in sweep.status.stages.values())
     assert sweep.pause() == 0
@@ -182,7 +180,7 @@ def test_it_steers(tmp_path: Path) -> None:
         ({"storage": "x.db"}, "which is not a URL; type: sqlite:///x.db"),
     ],
 )
-def test_bad_arguments_are_one_line_and_write_nothing(
+def test_bad_arguments_give_a_one_line_error_and_write_nothing(
     arguments: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -200,7 +198,7 @@ def test_a_name_that_no_sweep_can_have_is_refused(name: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 0.5, "3", True, None, 100_001])
-def test_bad_counts_are_one_line(value: Any, tmp_path: Path) -> None:
+def test_bad_counts_give_a_one_line_error(value: Any, tmp_path: Path) -> None:
     sweep = Sweep.open("s", storage=str(created(f"sqlite:///{tmp_path}/a.db")))
     with pytest.raises(SpecError, match=r"^trials: got .*; allowed: a whole number from 0 to 100000, for example"):
         sweep.extend(trials=value)
@@ -209,7 +207,7 @@ def test_bad_counts_are_one_line(value: Any, tmp_path: Path) -> None:
             sweep.run(workers=value if value != 100_001 else 0)
 
 
-def test_errors_are_the_lines_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+def test_errors_are_those_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = str(created(f"sqlite:///{tmp_path}/a.db"))
     cases: list[tuple[type[Exception], Callable[[], Any], list[str]]] = [
         (NoResultsYet, lambda: Sweep.open("s", storage=url).best, ["best", "s", "--storage", url]),

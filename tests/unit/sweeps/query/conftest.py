@@ -1,4 +1,4 @@
-"""These tests read our own tables alone."""
+"""Make the tests fast: no Optuna tables."""
 
 from collections.abc import Iterator
 

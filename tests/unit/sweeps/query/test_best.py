@@ -1,4 +1,4 @@
-"""Best: unconfirmed before confirm is over and marked as such, then the best mean over fresh seeds."""
+"""Best: marked as unconfirmed until confirm is over, then the best mean over new seeds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from sweeps.operations.operation import decode, encode, plain
 from sweeps.operations.table import BEST
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.best import Best, best
-from sweeps.query.listing import TrialRow, open_sweep, trial_rows
+from sweeps.query.listing import open_sweep, trial_rows
 from sweeps.spec.model import override
 from sweeps.stats import response
 from sweeps.stats.top import Run
@@ -35,7 +35,7 @@ Until = Callable[[str], sqlalchemy.URL]
 
 @pytest.fixture
 def until(tmp_path: Path) -> Until:
-    """Work on preset tiny up to the first task whose key begins so."""
+    """Work on preset tiny up to the first task whose key begins with the given text."""
     return lambda key: worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at=key)
 
 
@@ -44,7 +44,7 @@ def _best(url: sqlalchemy.URL) -> Best:
         return best(engine, sweep)
 
 
-def test_best_before_confirm_is_the_incumbent_unconfirmed(until: Until) -> None:
+def test_best_before_confirm_is_the_unconfirmed_incumbent(until: Until) -> None:
     found = _best(until("confirm"))
     assert (found.confirmed, found.accuracy.n, found.accuracy.low, found.candidates) == (False, 1, None, None)
     assert (found.point, found.accuracy.mean) == (found.incumbent.point, found.incumbent.score)
@@ -52,7 +52,7 @@ def test_best_before_confirm_is_the_incumbent_unconfirmed(until: Until) -> None:
     assert list(found.paste) == ["kd", "keras", "pytorch", "timm", "torchdistill", "modelopt", "trl"]
 
 
-def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection(until: Until) -> None:
+def test_best_after_confirm_is_confirmed_before_the_selection_is_stored(until: Until) -> None:
     url = until("transfer#source")
     found = _best(url)
     assert (found.confirmed, found.accuracy.n) == (True, 2)
@@ -61,7 +61,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     text = describe_best(found)
     assert "%, n=2, no interval" in text
     assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
-    assert (found.accuracy.low, found.accuracy.high) == (None, None), "JSON has no interval where the text has none"
+    assert (found.accuracy.low, found.accuracy.high) == (None, None), "like the text, JSON has no interval"
     assert {(one.accuracy.low, one.accuracy.high) for one in found.candidates} == {(None, None)}
     assert found.paste == snippets(found.point, loss="kd", own={})
     assert found.recipe == "Adam, constant learning rate 0.004, weights averaged over 20 steps, batches of 32, 4 epochs"
@@ -73,7 +73,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     ]
 
 
-def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None:
+def test_the_recipe_has_the_tuned_training_parameters(tmp_path: Path) -> None:
     space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}, "training.schedule": "cosine"}
     found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(before("tiny"), space), quadratic, stop_at="transfer"))
     tuned = found.point.as_json()["more"]
@@ -81,18 +81,18 @@ def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None
     assert found.recipe == f"Adam, {rate}, batches of 32, {tuned['epochs']} epochs"
 
 
-def test_where_the_default_won_the_answer_says_so_and_best_is_trained_there(
+def test_if_the_default_won_the_answer_says_so_and_best_is_trained_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lies outside of the search space: the quadratic optimum is at T = 4."""
+    """The search space excludes the default and the quadratic optimum, which is at T = 4."""
     searched = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
     url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), searched), quadratic)
     found = _best(url)
     assert (found.untuned, found.point) == ("Keras' untuned default", at(3.0, 0.5))
     assert found.candidates is not None
     assert [one.arm for one in found.candidates] == ["", "", "default-keras"]
-    said = "Keras' untuned default won: no tuned point was better on fresh seeds"
-    assert said in describe_best(found)
+    note = "Keras' untuned default won: no tuned point was better on fresh seeds"
+    assert note in describe_best(found)
     assert untuned_won(replace(found, untuned="")) == ""
     values = sweeps.best("s", storage=str(url))
     assert values | {"summary": []} == plain(BEST.kind, found)
@@ -103,18 +103,14 @@ def test_where_the_default_won_the_answer_says_so_and_best_is_trained_there(
     fitted: list[list[Run]] = []
     monkeypatch.setattr(response, "top", fitted.append)
     assert [surface.best for surface in analysed(url).surfaces] == [at(3.0, 0.5)] * 2
-    assert [len(runs) for runs in fitted] == [3 * (8 + 2 * 2)] * 2, "the default lies outside of the search space"
-    raced = [row for row in trial_rows_of(url) if row.stage == "confirm" and row.arm]
+    assert [len(runs) for runs in fitted] == [3 * (8 + 2 * 2)] * 2, "the default is outside the search space"
+    with open_sweep(url, "s") as (engine, sweep):
+        raced = [row for row in trial_rows(engine, sweep) if row.stage == "confirm" and row.arm]
     assert [(row.arm, row.temperature) for row in raced] == [("default-keras", 3.0)] * 3 * 2
     assert violations(url) == []
 
 
-def trial_rows_of(url: sqlalchemy.URL) -> list[TrialRow]:
-    with open_sweep(url, "s") as (engine, sweep):
-        return trial_rows(engine, sweep)
-
-
-def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_it(tmp_path: Path) -> None:
+def test_the_incumbent_is_the_best_trial_of_all_searches_as_in_the_dashboard(tmp_path: Path) -> None:
     spec = override(OVER_SEARCHES, {"outer.trials": 3})
 
     def lucky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -128,12 +124,12 @@ def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_
     assert found.point in [candidate.point for candidate in found.candidates]
 
 
-def test_no_finished_search_trial_is_nothing_yet(until: Until) -> None:
+def test_without_a_finished_search_trial_there_is_no_best(until: Until) -> None:
     with pytest.raises(NoResultsYet, match=r"teachers 2/2, search 0/8\); continue with: kd-sweeps launch s"):
         _best(until("search#0"))
 
 
-def test_an_outcome_that_was_edited_is_one_line_that_names_its_task(until: Until) -> None:
+def test_an_edited_outcome_gives_an_error_that_names_its_task(until: Until) -> None:
     url = until("confirm")
     execute(str(url), """UPDATE tasks SET outcome = '{"val_accuracy": "high"}' WHERE key = 'search#3'""")
     with pytest.raises(RecordBroken, match=r"the stored outcome of search#3 was edited: val_accuracy is 'high'"):

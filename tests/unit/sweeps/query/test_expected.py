@@ -1,4 +1,4 @@
-"""How far a sweep is: by the expected seconds of its tasks, then by what its tasks really took."""
+"""The progress of a sweep: by the expected seconds of its tasks, then by their measured seconds."""
 
 import csv
 from dataclasses import replace
@@ -45,7 +45,7 @@ def _done(tasks: list[TaskRecord], *, slower: float = 1.0, stages: tuple[str, ..
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_what_the_spec_expects_is_the_sum_over_its_plan(name: str) -> None:
+def test_the_expected_time_of_a_spec_is_the_sum_over_its_plan(name: str) -> None:
     spec = preset(name)
     each = [expected_seconds(spec, task.stage, task.payload.get("role")) for task in _tasks(spec)]
     assert expected_core_seconds(spec) == pytest.approx(sum(each))
@@ -58,7 +58,7 @@ def test_more_images_and_more_epochs_take_longer() -> None:
     assert expected_core_seconds(override(TINY, {"seed": 1})) == expected_core_seconds(TINY)
 
 
-def test_before_anything_has_finished_the_preset_tells_how_long_it_takes() -> None:
+def test_before_anything_has_finished_the_time_left_is_that_of_the_spec() -> None:
     whole = expected_core_seconds(TINY)
     assert eta(TINY, _tasks(), 1).seconds_left == pytest.approx(whole)
     assert eta(TINY, _tasks(), 2).seconds_left == pytest.approx(whole / 2)
@@ -66,27 +66,27 @@ def test_before_anything_has_finished_the_preset_tells_how_long_it_takes() -> No
     assert eta(TINY, _tasks(), 1).fraction == 0
 
 
-def test_a_stage_counts_by_its_seconds_and_not_by_its_tasks() -> None:
+def test_a_stage_counts_by_its_seconds_not_by_its_tasks() -> None:
     found = eta(TINY, _done(_tasks(), stages=("teachers", "baselines")), 1)
-    assert found.fraction > 0.3, "three tasks of 78, but long ones"
+    assert found.fraction > 0.3, "three of 78 tasks, but long ones"
     assert found.shares["teachers"] + found.shares["baselines"] == pytest.approx(found.fraction)
     assert sum(found.shares.values()) == pytest.approx(1)
 
 
 def _slowness(tasks: list[TaskRecord]) -> float:
-    """Return by what factor the rest is expected to take longer than the spec says."""
+    """Return the factor by which the remaining tasks are expected to exceed the spec."""
     left = [task for task in tasks if task.state == "waiting"]
     return (eta(TINY, tasks, 1).seconds_left or 0.0) / sum(
         expected_seconds(TINY, task.stage, task.payload.get("role")) for task in left
     )
 
 
-def test_the_more_tasks_have_finished_the_more_their_time_counts_for_the_others() -> None:
+def test_measured_times_count_more_with_more_finished_tasks() -> None:
     stages = ("search", "native", "confirm")
     few, many = (_slowness(_done(_tasks(), slower=3.0, stages=stages[:number])) for number in (1, 3))
-    assert 1.2 < few < many < 3.0, "a spec is believed less and less"
+    assert 1.2 < few < many < 3.0, "measured times outweigh the spec more and more"
     teachers = _slowness(_done(_done(_tasks(), slower=3.0, stages=stages), stages=("teachers", "baselines")))
-    assert 1.5 < teachers < many, "others of another kind say less of students"
+    assert 1.5 < teachers < many, "times of another kind of task count less for students"
 
 
 def _recorded(name: str) -> list[TaskRecord]:
@@ -111,7 +111,7 @@ def _at(tasks: list[TaskRecord], second: float) -> list[TaskRecord]:
 
 
 @pytest.mark.parametrize("name", ["shared", "halted"])
-def test_of_recorded_sweeps_the_fraction_never_falls_and_the_time_left_does_not_jump(name: str) -> None:
+def test_in_recorded_sweeps_the_fraction_never_falls_and_the_time_left_does_not_jump(name: str) -> None:
     tasks, quick = _recorded(name), preset("quick")
     end = max(task.finished_at or 0.0 for task in tasks)
     looks = [eta(quick, _at(tasks, end * percent / 100), 2) for percent in range(100)]
@@ -122,14 +122,14 @@ def test_of_recorded_sweeps_the_fraction_never_falls_and_the_time_left_does_not_
     assert (eta(quick, tasks, 2).fraction, eta(quick, tasks, 2).seconds_left) == (1.0, 0.0)
 
 
-def test_the_last_long_task_is_not_shared_among_workers() -> None:
+def test_the_last_task_is_not_divided_among_workers() -> None:
     others = [task for task in _tasks() if task.key != "measure#accuracy"]
     tasks = _done(others, stages=("teachers", "search", "confirm", "native", "transfer", "baselines"))
     one, many = (eta(TINY, tasks, workers).seconds_left for workers in (1, 8))
     assert one == many == pytest.approx(expected_seconds(TINY, "measure", None))
 
 
-def test_what_failed_or_was_skipped_is_not_waited_for() -> None:
+def test_failed_and_skipped_tasks_take_no_more_time() -> None:
     ended = [replace(task, state="failed" if task.stage == "teachers" else "skipped") for task in _tasks()]
     found = eta(TINY, ended, 0)
     assert (found.fraction, found.seconds_left) == (1.0, 0.0)

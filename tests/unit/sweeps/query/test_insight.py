@@ -1,4 +1,4 @@
-"""One line while a sweep works: the teacher, then the best point, then what distillation gains; never the test."""
+"""The status line of a running sweep: teacher, then best point, then gain of distillation; no test scores."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,15 +41,15 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
         ("", "digits-rgb: best 88.2 %, no distillation 84.2 % (provisional, validation)"),
     ],
 )
-def test_the_line_says_the_most_that_is_known(until: str, line: str) -> None:
-    told = insight(TINY, stored(TINY, run, until=until).rows)
-    assert told == line
-    assert len(told) <= WIDTH
+def test_the_line_has_the_latest_result(until: str, line: str) -> None:
+    text = insight(TINY, stored(TINY, run, until=until).rows)
+    assert text == line
+    assert len(text) <= WIDTH
 
 
-def test_a_long_name_is_cut_and_the_numbers_are_not() -> None:
+def test_a_long_name_is_shortened_and_the_numbers_are_not() -> None:
     spec = override(TINY, {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
-    told = insight(spec, stored(TINY, run, until="search#2").rows)
-    assert len(told) == WIDTH
-    assert told.startswith("a-long")
-    assert told.endswith(": teacher 50.0 %, best 82.2 % (T 4.11, α 0.021; provisional, validation)")
+    text = insight(spec, stored(TINY, run, until="search#2").rows)
+    assert len(text) == WIDTH
+    assert text.startswith("a-long")
+    assert text.endswith(": teacher 50.0 %, best 82.2 % (T 4.11, α 0.021; provisional, validation)")

@@ -1,4 +1,4 @@
-"""Lists of sweeps and tasks: one row each, with the results so far."""
+"""Lists of sweeps and of tasks: one row each, with the results so far."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_every_task_has_a_row_with_its_known_values(tmp_path: Path) -> None:
     )
 
 
-def test_a_sweep_whose_tasks_have_all_ended_is_listed_as_finished_unless_it_was_paused(tmp_path: Path) -> None:
+def test_a_sweep_whose_tasks_have_all_ended_is_listed_as_finished_unless_paused(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic)
     with open_sweep(url, "s") as (engine, _):
         assert [row.state for row in sweep_rows(engine)] == ["finished"]
@@ -46,19 +46,19 @@ def test_a_sweep_whose_tasks_have_all_ended_is_listed_as_finished_unless_it_was_
         assert [row.state for row in sweep_rows(engine)] == ["paused"]
 
 
-def test_no_test_accuracy_is_listed_before_the_look_of_its_dataset_is_complete(tmp_path: Path) -> None:
+def test_accuracies_are_listed_once_the_look_at_their_dataset_is_complete(tmp_path: Path) -> None:
     two = override(SMALL, {"transfer.seeds": 2})
     half = worked(f"sqlite:///{tmp_path}/half.db", two, quadratic, stop_at="transfer#target.native.1")
     whole = worked(f"sqlite:///{tmp_path}/whole.db", two, quadratic)
-    for url, shown in ((half, {"digits"}), (whole, {"digits", "digits-rgb"})):
+    for url, tested in ((half, {"digits"}), (whole, {"digits", "digits-rgb"})):
         with open_sweep(url, "s") as (engine, sweep):
             rows = trial_rows(engine, sweep, "transfer")
         ended = [row for row in rows if row.state == "done"]
         assert {row.dataset for row in ended} == {"digits", "digits-rgb"}
-        assert {row.dataset for row in ended if row.test_accuracy is not None} == shown
+        assert {row.dataset for row in ended if row.test_accuracy is not None} == tested
 
 
-def test_a_payload_that_was_edited_is_one_line_that_names_its_task(tmp_path: Path) -> None:
+def test_an_edited_payload_gives_an_error_that_names_its_task(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic, stop_at="teachers")
     execute(str(url), """UPDATE tasks SET payload = '{"role": "source"}' WHERE key = 'search#1'""")
     with (
@@ -68,7 +68,7 @@ def test_a_payload_that_was_edited_is_one_line_that_names_its_task(tmp_path: Pat
         trial_rows(engine, sweep)
 
 
-def test_an_arm_that_is_trained_with_kd_shows_no_parameter_of_another_loss(tmp_path: Path) -> None:
+def test_an_arm_trained_with_kd_has_no_parameter_of_another_loss(tmp_path: Path) -> None:
     spec = override(
         SMALL,
         {
@@ -80,9 +80,9 @@ def test_an_arm_that_is_trained_with_kd_shows_no_parameter_of_another_loss(tmp_p
     url = worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="transfer#target")
     with open_sweep(url, "s") as (engine, sweep):
         rows = trial_rows(engine, sweep)
-    shown = {row.arm: set(row.more) for row in rows if row.stage == "transfer" and row.state == "done"}
+    more = {row.arm: set(row.more) for row in rows if row.stage == "transfer" and row.state == "done"}
     both, plain = {"nontarget_weight", "learning_rate"}, {"default-keras", "label-smoothing"}
-    assert {"best", "scratch", "scratch-tuned", "default-paper", *plain} == set(shown)
-    assert shown == {arm: {"learning_rate"} if arm in plain else both for arm in shown}
+    assert {"best", "scratch", "scratch-tuned", "default-paper", *plain} == set(more)
+    assert more == {arm: {"learning_rate"} if arm in plain else both for arm in more}
     assert {tuple(sorted(row.more)) for row in rows if row.stage == "search"} == {tuple(sorted(both))}
     assert all(set(line) >= both for line in as_columns(rows)), "every row has the same columns"

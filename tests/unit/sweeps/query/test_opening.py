@@ -1,4 +1,4 @@
-"""One opener for a sweep: by text or URL, for reading or for changing."""
+"""Opening a sweep: by text or URL, for reading or writing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Status: counts, workers whose lease is good or has lapsed, the guess of the time left, what to type next."""
+"""Status: counts, workers with a live or lapsed lease, the estimated time left, what to type next."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -41,12 +41,12 @@ RUNNING = Status(
 )
 
 
-def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Path) -> None:
+def test_status_has_the_running_worker_and_estimates_the_time_left(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at="native.search#2")
     with open_sweep(url, "s") as (engine, sweep):
         found = status(engine, sweep)
-    # The worker left without a word, as if killed: its lease still runs.
-    assert [(one.task, one.alive) for one in found.workers] == [("native.search#2", True)]
+    # The worker vanished as if killed, so its lease is still live.
+    assert [(worker.task, worker.alive) for worker in found.workers] == [("native.search#2", True)]
     assert found.seconds_left is not None
     assert found.seconds_left > 0
     assert 0 < found.fraction < 1
@@ -59,7 +59,7 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
     assert values["stages"]["search"]["done"] == found.stages["search"].done == 8
 
 
-def test_a_sweep_of_one_dataset_compares_arms_and_transfers_nothing(tmp_path: Path) -> None:
+def test_a_sweep_of_one_dataset_has_the_stage_compare_and_no_transfer(tmp_path: Path) -> None:
     spec = on(SMALL, source="digits", alone=True)
     with open_sweep(worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="search#1"), "s") as (engine, sweep):
         stages = status(engine, sweep).display_stages
@@ -69,7 +69,7 @@ def test_a_sweep_of_one_dataset_compares_arms_and_transfers_nothing(tmp_path: Pa
     assert (row.source, row.target) == ("digits", None)
 
 
-def test_trials_that_are_long_not_drawn_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_that_have_not_been_drawn_for_long_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db", before("tiny"))
     with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
         assert worker.work() == 0
@@ -95,24 +95,24 @@ def test_trials_that_are_long_not_drawn_are_counted(tmp_path: Path, monkeypatch:
         ({"state": "paused"}, "the sweep is paused; to resume: kd-sweeps resume s, then kd-sweeps launch s"),
     ],
 )
-def test_the_last_line_says_what_comes_next(changes: dict[str, object], last: str) -> None:
+def test_the_last_line_is_what_to_type_next(changes: dict[str, object], last: str) -> None:
     assert describe_status(replace(RUNNING, **changes)).splitlines()[-1] == last  # type: ignore[arg-type]
 
 
-def test_a_smoke_test_says_so() -> None:
+def test_a_smoke_test_has_a_note() -> None:
     assert SMOKE_TEST in describe_status(replace(RUNNING, smoke_test=True)).splitlines()
     assert SMOKE_TEST not in describe_status(RUNNING)
 
 
-def test_a_problem_is_shown_with_what_to_type() -> None:
+def test_a_problem_is_printed_with_what_to_type() -> None:
     lines = describe_status(replace(RUNNING, problems=("baselines failed: no weights",))).splitlines()
     assert "baselines failed: no weights" in lines
     assert "to retry: kd-sweeps retry s, then kd-sweeps launch s" in lines
     assert "worker w: search#1 attempt 2, lease 12 s" in lines
 
 
-def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[Status, list[TrialRow]]:
-    """Fail the tasks whose keys begin so; return the status of the sweep and its tasks."""
+def _ended(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[Status, list[TrialRow]]:
+    """Fail the tasks whose keys begin as given; return the status of the sweep and its tasks."""
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         for key, error in fail.items():
@@ -132,12 +132,12 @@ def _listed(tmp_path: Path) -> tuple[int, int, int]:
 
 
 def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finished(tmp_path: Path) -> None:
-    found, rows = _told(tmp_path, SMALL, {"baselines": Unavailable("no weights; type: export KERAS_HOME=DIR")})
+    found, rows = _ended(tmp_path, SMALL, {"baselines": Unavailable("no weights; type: export KERAS_HOME=DIR")})
     assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (1, 0)
     assert found.stages["baselines"].ended == found.stages["baselines"].total == 1
     assert (found.problems, found.seconds_left, found.fraction) == ((), 0.0, 1.0)
     assert _listed(tmp_path) == (len(rows) - 1, len(rows), 1)
-    (row,) = [row for row in rows if row.state not in ("done",)]
+    (row,) = [row for row in rows if row.state != "done"]
     assert (row.task, row.state) == ("baselines#mobilenet", "unavailable")
     assert row.reason == "no weights; type: export KERAS_HOME=DIR"
     shown = describe_status(found).splitlines()
@@ -147,21 +147,21 @@ def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finishe
     assert shown[-1] == "finished; next: kd-sweeps report s"
 
 
-def test_a_baseline_with_a_mistake_in_it_and_a_teacher_that_cannot_run_here_have_failed(tmp_path: Path) -> None:
+def test_a_baseline_with_an_error_and_an_unavailable_teacher_have_failed(tmp_path: Path) -> None:
     mistakes = {"baselines": KeyError("a mistake"), "teachers#target": Unavailable("no weights")}
-    told, rows = _told(tmp_path, SMALL, mistakes)
+    found, rows = _ended(tmp_path, SMALL, mistakes)
     for stage in ("baselines", "teachers"):
-        assert (told.stages[stage].unavailable, told.stages[stage].failed) == (0, 1)
-    assert told.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
+        assert (found.stages[stage].unavailable, found.stages[stage].failed) == (0, 1)
+    assert found.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
     assert _listed(tmp_path) == (len(rows) - 1 - 1 - 7, len(rows), 0)
 
 
-def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -> None:
-    """With nothing left to measure, the measurement does not count as a failure."""
+def test_a_failure_is_reported_once_with_the_number_of_tasks_it_skipped(tmp_path: Path) -> None:
+    """Without a model to measure, the measurement does not count as a failure."""
     spec = override(before("quick"), {"baselines.methods": ["mobilenet"], "retry.error": 1})
     mistakes = {"teachers#source": KeyError("a mistake\nof two lines"), "teachers#target": KeyError("another")}
     mistakes |= {"baselines": Unavailable("no weights")}
-    found, rows = _told(tmp_path, spec, mistakes | {"measure": SweepError("no model was finished")})
+    found, rows = _ended(tmp_path, spec, mistakes | {"measure": SweepError("no model was finished")})
     source, target = found.problems
     assert source.startswith("teachers:source failed: KeyError: 'a mistake")
     assert target.startswith("teachers:target failed: KeyError: 'another'; tasks skipped because of it: ")
@@ -174,7 +174,7 @@ def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -
     }
 
 
-def test_a_measurement_that_fails_beside_another_failure_is_told_as_well(tmp_path: Path) -> None:
+def test_a_failed_measurement_is_reported_next_to_another_failure(tmp_path: Path) -> None:
     mistakes = {"teachers#target": KeyError("a mistake"), "measure": RuntimeError("no converter")}
-    found, _ = _told(tmp_path, SMALL, mistakes)
+    found, _ = _ended(tmp_path, SMALL, mistakes)
     assert [problem.split(" failed")[0] for problem in found.problems] == ["teachers:target", "measure"]

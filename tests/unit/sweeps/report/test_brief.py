@@ -1,4 +1,4 @@
-"""The answer on a terminal: a few lines, none too long, the headline last."""
+"""The brief report for a terminal: short lines, the headline last."""
 
 import re
 import shlex
@@ -31,7 +31,7 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_no_line_is_too_long_nothing_is_lost_by_wrapping_and_the_headline_is_last(
+def test_lines_fit_wrapping_loses_nothing_and_the_headline_is_last(
     undecided: Findings, last_look: Findings, columns: int
 ) -> None:
     for findings in (undecided, last_look):
@@ -44,16 +44,18 @@ def test_no_line_is_too_long_nothing_is_lost_by_wrapping_and_the_headline_is_las
         for card in older.cards(findings):
             assert f"{card.question} {card.word}. {card.value}, {card.interval}" in squeezed(text)
         assert f"What to do: {answer.advice(findings).text}" in squeezed(text)
-    assert max(map(len, brief(last_look, columns=columns).splitlines())) > min(columns, 100) - 15, "the width is used"
+    assert max(map(len, brief(last_look, columns=columns).splitlines())) > min(columns, 100) - 15, (
+        "lines use the available width"
+    )
 
 
-def test_a_terminal_of_no_width_is_taken_for_a_narrow_one_and_a_small_screen_holds_it(undecided: Findings) -> None:
+def test_without_a_width_40_columns_are_assumed_and_24_lines_suffice(undecided: Findings) -> None:
     assert brief(undecided, columns=0) == brief(undecided, columns=40)
     assert len(brief(undecided, columns=80).splitlines()) <= 24
 
 
 @pytest.mark.parametrize("columns", [40, 100])
-def test_a_command_that_is_too_long_can_still_be_pasted(undecided: Findings, columns: int) -> None:
+def test_a_wrapped_command_can_still_be_pasted(undecided: Findings, columns: int) -> None:
     name = "a-name-that-is-as-long-as-a-name-may-be-which-is-64-characters-x"
     lines = brief(replace(undecided, name=name), columns=columns).splitlines()
     start = next(number for number, line in enumerate(lines) if line.lstrip().startswith("kd-sweeps extend"))
@@ -62,11 +64,11 @@ def test_a_command_that_is_too_long_can_still_be_pasted(undecided: Findings, col
     assert commands[0] == ["kd-sweeps", "extend", name, "--seeds", "+6"]
     assert commands[1] == ["kd-sweeps", "launch", name]
     too_long = [line for line in lines if len(line) > columns]
-    assert all(len(line.rstrip("\\").split()) <= 2 for line in too_long), "only what cannot break is longer"
+    assert all(len(line.rstrip("\\").split()) <= 2 for line in too_long), "only unbreakable lines are longer"
 
 
 @pytest.mark.parametrize("name", ["s", "kd-sweeps", "my-kd-sweeps"])
-def test_commands_are_spelt_as_they_can_be_typed_here(
+def test_commands_begin_with_the_program_as_it_was_called(
     undecided: Findings, last_look: Findings, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [".venv/bin/kd-sweeps", "report", name])
@@ -95,7 +97,7 @@ def test_commands_name_the_storage_that_was_typed(
     )
 
 
-def test_a_page_with_a_long_path_is_on_a_line_of_its_own(undecided: Findings) -> None:
+def test_a_long_path_of_the_page_has_its_own_line(undecided: Findings) -> None:
     page = f"/tmp/{'folder with spaces/' * 6}report.html"
     lines = brief(undecided, columns=80, page=page).splitlines()
     assert lines[lines.index("The page:") + 1] == f"  {page}"

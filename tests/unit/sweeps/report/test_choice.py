@@ -1,6 +1,6 @@
-"""What to use: whether its numbers follow from what is published, and where the page has them.
+"""The answer "what to use": its numbers follow from the published files, and its place on the page.
 
-How each answer is worded is a golden page (tests/data/pages/words), made of tests.support.worded.answers.py.
+The wording of each answer is a golden page (tests/data/pages/words), made by tests/support/worded/answers.py.
 """
 
 import csv
@@ -31,7 +31,7 @@ def default() -> Findings:
     return chosen(NEAR, NONE)
 
 
-def test_a_sweep_ten_times_as_large_is_not_proposed() -> None:
+def test_an_extension_to_more_than_ten_times_the_sweep_is_not_proposed() -> None:
     findings = chosen(WIDE, FAR)
     each = len([job for job in (*findings.searched, *findings.trainings) if job.work.tag == "t0s7"])
     most = 8 + 10 * findings.provenance.planned // each
@@ -43,7 +43,7 @@ def test_a_sweep_ten_times_as_large_is_not_proposed() -> None:
     assert hopeless.text.endswith("more searches are not expected to find a cheaper choice.")
 
 
-def test_further_targets_have_their_answer_below_the_first() -> None:
+def test_answers_for_further_targets_follow_the_first() -> None:
     findings = CHOICES["two targets"]()
     first, second = findings.choices
     (paragraph,) = [
@@ -53,7 +53,7 @@ def test_further_targets_have_their_answer_below_the_first() -> None:
     assert answer.in_full(findings, first) == answer.summary(findings)
 
 
-def test_the_page_opens_with_the_answer_and_folds_the_words(default: Findings) -> None:
+def test_the_page_opens_with_the_answer_and_folds_the_verdict(default: Findings) -> None:
     opening, *rest = [block for block in page(default) if isinstance(block, Fold)]
     assert opening.title == "The searches"
     numbers = next(fold for fold in rest if fold.title == "All numbers")
@@ -66,7 +66,7 @@ def test_the_page_opens_with_the_answer_and_folds_the_words(default: Findings) -
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_a_terminal_has_the_strategies_as_a_table_and_the_answer_last(default: Findings, columns: int) -> None:
+def test_a_terminal_gets_the_strategies_as_a_table_and_the_answer_last(default: Findings, columns: int) -> None:
     text = brief(default, columns=columns)
     assert max(map(len, text.splitlines())) <= min(columns, 100)
     assert " ".join(text.split("\n\n")[-1].split()) == answer.summary(default)
@@ -78,7 +78,7 @@ def test_a_terminal_has_the_strategies_as_a_table_and_the_answer_last(default: F
         assert (row.detail in line) == (columns > 40)
 
 
-def test_preset_tiny_is_a_smoke_test_and_says_so_under_every_rule(default: Findings) -> None:
+def test_preset_tiny_is_marked_as_a_smoke_test_under_every_rule(default: Findings) -> None:
     for findings in (default, replace(default, choices=())):
         assert SMOKE_TEST in brief(findings, columns=80)
         assert Badge(SMOKE_TEST, "open") in page(findings)
@@ -88,7 +88,7 @@ def test_preset_tiny_is_a_smoke_test_and_says_so_under_every_rule(default: Findi
         assert answer.announced(larger) == answer.statement(larger)
 
 
-def test_json_has_the_choices_of_rule_3_alone(default: Findings) -> None:
+def test_json_has_choices_for_rule_3_alone(default: Findings) -> None:
     (stored,) = json_data(default)["choices"]
     assert (stored["choice"]["use"], stored["points"]["default"]) == ("default", {"temperature": 3.0, "alpha": 0.5})
     assert "choices" not in json_data(replace(default, choices=()))
@@ -98,7 +98,7 @@ T975_7 = 2.364624251592784  # of Student's t with 7 degrees of freedom
 
 
 def test_every_number_of_the_headline_follows_from_results_csv() -> None:
-    """From the file alone, with the names of the arms, Student's t over searches and Fieller's ratio."""
+    """Recompute them from the file alone, by Student's t over searches and Fieller's interval of a ratio."""
     findings = chosen(NEAR, NONE)
     tests: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in csv.DictReader(io.StringIO(results_csv(findings))):

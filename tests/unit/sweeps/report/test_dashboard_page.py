@@ -1,8 +1,5 @@
-"""The dashboard's page of a sweep, as text: the answer, the numbers, links to the studies that are there."""
+"""The note in the dashboard: the answer, the numbers, links to the existing studies."""
 
-import pytest
-
-from sweeps.findings.findings import Findings
 from sweeps.report import answer, markdown
 from sweeps.report.document import typeset
 from sweeps.report.page import scores
@@ -15,12 +12,8 @@ from tests.support.sweeps.reported_sweeps import REPORTED, run
 IDS = {"s": 3, "s.native": 4, "s.transfer": 5, "other": 6}
 
 
-@pytest.fixture(scope="module")
-def found() -> Findings:
-    return builders.found(override(REPORTED, {"note": "only\ntwo lines"}), run)
-
-
-def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
+def test_the_note_is_the_answer_with_the_numbers_and_links() -> None:
+    found = builders.found(override(REPORTED, {"note": "only\ntwo lines"}), run)
     text = study_note(found, IDS)
     opening, lost = markdown.text(answer.blocks(found)), typeset(regret(found.spec, found.verdicts[0]))
     assert text.startswith(f"Note: only two lines\n\n{opening}\n\n{lost}\n\n### On digits-rgb\n\n")
@@ -32,13 +25,13 @@ def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> N
     assert "studies/6" not in text
     assert text.endswith(f"\n\nanswer hash {found.answer_hash}\n")
     without = study_note(found, {"s": 3})
-    assert "[native]" not in without, "a study that is gone has no link"
+    assert "[native]" not in without, "a deleted study has no link"
     assert "compare-studies?ids=3)" in without
 
 
-def test_an_unfinished_sweep_has_a_note_that_says_so_and_no_figure() -> None:
+def test_the_note_of_an_unfinished_sweep_says_not_yet_and_has_no_figure() -> None:
     unfinished = builders.found(REPORTED, run, until="transfer")
     text = study_note(unfinished, IDS)
     assert "**NOT YET: 0 of 15 transfer trainings are done**" in text
-    assert "\n\n\n" not in text, "a part that is not there leaves no gap"
+    assert "\n\n\n" not in text, "a missing part leaves no gap"
     assert plots(unfinished) == {}

@@ -1,4 +1,4 @@
-"""The written report: complete, the same twice, safe against what users write into it, and readable in a browser."""
+"""The written report: complete, safe against markup of users, and readable in a browser."""
 
 import html
 import re
@@ -48,7 +48,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Loaded(HTMLParser):
-    """Collect the tags of a page, its ids, and every value that makes a browser fetch or run something."""
+    """Collect the tags of a page, its ids, and every attribute that makes a browser fetch or run something."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Loaded(HTMLParser):
             self.used |= set(re.findall(r"url\(#([^)]*)\)", value or ""))
 
 
-def test_a_report_is_the_page_its_markdown_figures_numbers_and_spec(folder: Path, finished: Findings) -> None:
+def test_a_report_has_the_page_its_markdown_figures_numbers_and_spec(folder: Path, finished: Findings) -> None:
     lacking = "break-even", "strategies"  # AutoKeras did not run; rule 1 has no strategies
     missing = {f"{name}{suffix}" for name in lacking for suffix in ("", "-narrow")}
     figures = {f"figures/{name}.svg" for name in {*names(finished.spec.kind)} - missing}
@@ -76,18 +76,18 @@ def test_a_report_is_the_page_its_markdown_figures_numbers_and_spec(folder: Path
     assert read(folder / "spec.toml") == finished.spec
 
 
-def test_the_page_loads_and_runs_nothing_whatever_its_note_says(folder: Path) -> None:
+def test_the_page_loads_and_runs_nothing_even_with_markup_in_its_note(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     loaded = Loaded(page)
     assert not loaded.tags & {"script", "img", "link", "iframe", "object", "embed", "base", "form", "image"}
-    assert loaded.fetched, "the marks of a figure are used again"
+    assert loaded.fetched, "figures reuse their marks by reference"
     assert all(value.startswith("#") for value in loaded.fetched)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "url(http" not in page
     assert "@import" not in page
 
 
-def test_no_two_things_on_the_page_share_an_id_and_each_that_is_used_is_there(folder: Path) -> None:
+def test_ids_on_the_page_are_unique_and_every_referenced_id_exists(folder: Path) -> None:
     loaded = Loaded((folder / "report.html").read_text())
     assert len(loaded.ids) > 100
     assert len(loaded.ids) == len(set(loaded.ids))
@@ -115,7 +115,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pages.write(found(spec, failing, until="transfer"), folder)
 
 
-def test_paths_and_reasons_of_users_are_text(hostile: Path) -> None:
+def test_markup_in_paths_and_reasons_is_escaped(hostile: Path) -> None:
     page = hostile.read_text()
     loaded = Loaded(page)
     assert not loaded.tags & {"script", "img", "b"}
@@ -129,21 +129,21 @@ def test_paths_and_reasons_of_users_are_text(hostile: Path) -> None:
         assert not drawn.tags & {"script", "img"}
 
 
-def test_a_browser_runs_nothing_of_what_users_wrote(hostile: Path, browser: Browser) -> None:
+def test_a_browser_runs_no_markup_of_users(hostile: Path, browser: Browser) -> None:
     dom = browser.dom(f"file://{hostile}")
     assert not Loaded(dom).tags & {"script", "img", "b"}
     assert "&lt;img src=x onerror=alert(3)&gt;" in dom
 
 
-def test_an_unfinished_sweep_has_a_page_that_says_so_and_loses_the_figures_of_an_earlier_one(hostile: Path) -> None:
+def test_the_page_of_an_unfinished_sweep_says_not_yet_and_loses_figures_of_an_earlier_one(hostile: Path) -> None:
     assert "NOT YET: 0 of 20 transfer trainings are done" in hostile.read_text()
     figures = hostile.parent / "figures"
     assert {path.name for path in figures.iterdir()} == {"surface.svg", "surface-narrow.svg", "mine.svg"}, (
-        "one of the user's stays"
+        "a file of the user stays"
     )
 
 
-def test_what_cannot_be_written_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "figures").write_text("a file where the folder of the figures should be")
     (tmp_path / "report.html").write_text("an earlier page")
     before = content(tmp_path)
@@ -162,7 +162,7 @@ def test_a_browser_shows_the_answer_and_the_figures(
     browser.screenshot(page, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as image:
         shown = {colour: count for count, colour in image.convert("RGB").getcolors(2**24) or []}
-    # The bar of the advice and the mark of native are blue, that of best is vermillion: both are on the screen.
+    # The bar of the advice and the mark of native are blue, the mark of best is vermillion: both are visible.
     assert min(shown.get(_rgb(colour), 0) for colour in (BLUE, VERMILLION)) > 200
 
 
@@ -170,7 +170,7 @@ def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def test_paper_has_the_evidence_open_on_few_sheets(folder: Path, tmp_path: Path, browser: Browser) -> None:
+def test_a_printed_page_has_the_evidence_open_on_few_sheets(folder: Path, tmp_path: Path, browser: Browser) -> None:
     sheets = [" ".join(sheet.split()) for sheet in browser.printed(f"file://{folder}/report.html", tmp_path)]
     text = " ".join(sheets)
     for evidence in (
@@ -181,7 +181,7 @@ def test_paper_has_the_evidence_open_on_few_sheets(folder: Path, tmp_path: Path,
         "tasks done; ",
     ):
         assert evidence in text
-    assert "to cite and to rerun" not in text, "methods are no evidence"
+    assert "to cite and to rerun" not in text, "methods stay folded"
     assert "Batches of 32." not in text
     assert len(sheets) <= 4
     assert "What to do. " in sheets[0]

@@ -6,9 +6,9 @@ from sweeps.report import words
 from sweeps.stats.estimates import Estimate, Paired
 from sweeps.trainers.score import ACCURACY
 
-TWO = Estimate(0.2, -7.0, 8.0, 2)  # an interval of two runs says nothing
+TWO = Estimate(0.2, -7.0, 8.0, 2)  # the interval of two runs is never shown
 SAME = Paired(0.0, 0.0, 0.0, 8, same=8)
-ELSEWHERE = Paired(0.01, -0.2, 0.22, 8, same=8)  # two kinds of processor: the same training, done twice
+ELSEWHERE = Paired(0.01, -0.2, 0.22, 8, same=8)  # the same training on two kinds of processor
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,7 @@ ELSEWHERE = Paired(0.01, -0.2, 0.22, 8, same=8)  # two kinds of processor: the s
         (None, ""),
     ],
 )
-def test_an_accuracy_is_in_percent_with_its_interval_and_never_above_100_or_below_0(
-    value: Estimate | None, written: str
-) -> None:
+def test_an_accuracy_is_in_percent_with_its_interval_within_0_to_100(value: Estimate | None, written: str) -> None:
     assert words.level(ACCURACY, value) == written
 
 
@@ -44,7 +42,7 @@ def test_an_accuracy_is_in_percent_with_its_interval_and_never_above_100_or_belo
         (Estimate(0.5, 0.5 - 1e-14, 0.5 + 1e-14, 4), "+0.50 (n=4, all alike)"),
     ],
 )
-def test_a_difference_has_its_sign_and_its_bounds_where_it_has_some(value: Estimate | None, written: str) -> None:
+def test_a_difference_has_its_sign_and_its_bounds_if_there_are_any(value: Estimate | None, written: str) -> None:
     assert words.interval(ACCURACY, value) == written
 
 
@@ -54,7 +52,7 @@ def test_in_words_a_difference_without_width_is_points_or_the_same_point() -> No
     assert texts == ["0.0 points", "+0.5 points", "the same point"]
 
 
-def test_limits_are_written_as_points_with_more_digits_where_they_are_near() -> None:
+def test_limits_are_in_points_with_more_digits_if_they_are_close() -> None:
     assert words.between(ACCURACY, Estimate(0.9, -0.04, 1.44, 3)) == "0.0 to +1.4"
     assert words.between(ACCURACY, Estimate(0.9, -0.4, 1.44, 3), sign="") == "−0.4 to 1.4"
     assert words.between(ACCURACY, Estimate(0.0, -0.04, 0.03, 5)) == "−0.04 to +0.03"
@@ -64,13 +62,13 @@ def test_limits_are_written_as_points_with_more_digits_where_they_are_near() -> 
     assert words.percent_interval(1.0, 1.0, 1.0) == "100 %"
 
 
-def test_a_number_is_scaled_and_nothing_stays_nothing() -> None:
+def test_a_number_is_scaled_and_a_missing_one_is_empty() -> None:
     assert words.number(1_234_567, ",.2f", 1e-6) == "1.23"
     assert (words.number(0, ".1f"), words.number(None, ".1f")) == ("0.0", "")
     assert (words.percentage(0.12345), words.percentage(None)) == ("12.35", "")
 
 
-def test_points_have_a_sign_where_they_are_gained_and_nothing_has_none() -> None:
+def test_points_have_a_sign_unless_they_are_0() -> None:
     values = [Estimate(value, None, None, 1) for value in (3.44, -0.34, 0.04, -0.04, 12.0)]
     assert [words.points(ACCURACY, value) for value in values] == ["+3.4", "−0.3", "0.0", "0.0", "+12.0"]
     assert [words.points(ACCURACY, value, sign="") for value in values] == ["3.4", "−0.3", "0.0", "0.0", "12.0"]

@@ -1,4 +1,4 @@
-"""Half of a look: no number of the test is shown, wherever one asks, until the look is complete."""
+"""An incomplete look: no output has a test score until the look is complete."""
 
 import csv
 import io
@@ -21,14 +21,14 @@ from tests.support.sweeps.builders import found, told
 from tests.support.sweeps.planted_sweeps import planted
 from tests.support.sweeps.quadratic_worker import changed
 
-# Every test accuracy is 77 to 78 %, which nothing else in these sweeps is: validation says 50.
+# Every test accuracy is 77 to 78 %, and nothing else in these sweeps is: validation accuracies are 50 %.
 TESTS = {"native": [77.71, 77.83, 77.96], "best": [77.52, 77.64, 77.43], "scratch": [77.13, 77.31, 77.22]}
 TESTS |= {"random": [77.05, 77.15, 77.09], "default-keras": [77.36, 77.48, 77.27], "class-mean": [77.01, 77.02, 77.04]}
 SPEC = override(
     OVER_SEEDS,
     {"transfer.seeds": 3, "transfer.source_arms": ["best", "scratch", "default-keras", "class-mean"], "note": "a note"},
 )
-HALF = "transfer#target.best.2"  # the first task that is left
+HALF = "transfer#target.best.2"  # the first unfinished task
 TELLS = re.compile(r"(?<![\d.])(77\.|0\.77)\d|[+−-]0\.\d")
 READ = ("html", "markdown", "csv", "tex", "page", "terminal", "json", "note")
 
@@ -44,7 +44,7 @@ def telling(texts: dict[str, str]) -> list[str]:
 
 
 def of_target(findings: Findings) -> Findings:
-    """Remove the results of the source: its look is complete before the target is read."""
+    """Return the findings without the source, whose look is complete before the target is read."""
     return replace(
         findings,
         trainings=tuple(one for one in findings.trainings if one.work.role != "source"),
@@ -54,8 +54,8 @@ def of_target(findings: Findings) -> Findings:
     )
 
 
-@pytest.mark.parametrize("left", ["waiting", "cancelled"])  # a cancel is no way to peep
-def test_nothing_of_half_a_look_is_shown_anywhere(left: str) -> None:
+@pytest.mark.parametrize("left", ["waiting", "cancelled"])  # cancelling must not reveal results
+def test_no_output_has_results_of_an_incomplete_look(left: str) -> None:
     findings = of_target(found(SPEC, run, until=HALF, left=left))
     half = told(findings)
     assert telling(half) == []
@@ -65,7 +65,7 @@ def test_nothing_of_half_a_look_is_shown_anywhere(left: str) -> None:
     assert "NOT YET: " in half["page"]
 
 
-def test_all_of_a_look_is_shown_once_it_is_complete() -> None:
+def test_every_output_has_the_results_of_a_complete_look() -> None:
     findings = found(SPEC, run)
     whole = told(findings)
     assert telling(whole) == [*READ]
@@ -78,7 +78,7 @@ def test_all_of_a_look_is_shown_once_it_is_complete() -> None:
     assert "Secondary questions" in whole["markdown"]
 
 
-def test_a_dataset_whose_look_is_complete_is_shown_while_another_is_read() -> None:
+def test_a_dataset_with_a_complete_look_is_shown_while_another_is_incomplete() -> None:
     findings = found(SPEC, run, until=HALF)
     assert {one.work.role for one in findings.trainings if one.outcome is None} == {"target"}
     rows = {(row.method, row.dataset): row.test is not None for row in findings.rows if row.kind == "arm"}
@@ -88,4 +88,4 @@ def test_a_dataset_whose_look_is_complete_is_shown_while_another_is_read() -> No
     assert {line["test_accuracy"] for line in lines if line["role"] == "target"} == {""}
     done = [line for line in lines if (line["role"], line["stage"], line["state"]) == ("target", "transfer", "done")]
     assert done
-    assert {line["val_accuracy"] for line in done} == {"0.5"}, "validation scores are there"
+    assert {line["val_accuracy"] for line in done} == {"0.5"}, "validation scores are shown"

@@ -1,4 +1,4 @@
-"""A page as HTML: figures with their captions, folds, numbers to the right, markup of users as text."""
+"""A page as HTML: figures, folds, tables, and escaped markup of users."""
 
 import re
 from html import unescape
@@ -35,12 +35,12 @@ def rule(name: str) -> str:
     return inside[: next(place for place, depth in enumerate(depths) if depth < 0)]
 
 
-def test_a_figure_that_was_not_drawn_is_an_error() -> None:
+def test_a_figure_without_a_drawing_is_an_error() -> None:
     with pytest.raises(KeyError):
         rendered(document.Figure("one", "a", ""), two=SVG)
 
 
-def test_the_ids_of_two_figures_stay_apart() -> None:
+def test_the_ids_of_two_figures_differ() -> None:
     page = rendered(
         document.Figure("one", "a", ""),
         document.Fold("f", "", (document.Figure("break-even", "b", ""),)),
@@ -52,14 +52,14 @@ def test_the_ids_of_two_figures_stay_apart() -> None:
         assert f'href="#{name}-a" clip-path="url(#{name}-a)"' in page
 
 
-def test_an_image_or_a_link_in_a_text_is_text() -> None:
+def test_images_and_links_in_text_stay_text() -> None:
     page = rendered(document.Paragraph("see ![x & y](http://x.test/a.png) and [c](javascript:alert(1))"))
     assert "<p>see ![x &amp; y](http://x.test/a.png) and [c](javascript:alert(1))</p>" in page
     assert "<img" not in page
     assert "href" not in page
 
 
-def test_markup_is_text_wherever_it_stands() -> None:
+def test_markup_is_escaped_in_every_block() -> None:
     evil = "<b onclick=x>b</b> `<i>` **<u>**"
     page = rendered(
         document.Heading(evil),
@@ -81,12 +81,12 @@ def test_markup_is_text_wherever_it_stands() -> None:
     assert "<title>&lt;i&gt;</title>" in html([], title="<i>", figures={})
 
 
-def test_code_and_bold_are_the_only_marks() -> None:
+def test_code_and_bold_are_the_only_markup() -> None:
     page = rendered(document.Paragraph("**all `a*b` of it** _is_ *plain* `**code**` but ** this"))
     assert "<p><strong>all <code>a*b</code> of it</strong> _is_ *plain* <code>**code**</code> but ** this</p>" in page
 
 
-def test_a_row_of_what_cannot_run_here_is_grey() -> None:
+def test_a_row_of_an_unavailable_method_is_grey() -> None:
     heads = (document.Column("method"), document.Column("status"))
     rows = [("scratch", ""), ("mobilenet", "unavailable: no weights"), ("best", "failed: unavailable")]
     page = rendered(document.table(heads, rows))
@@ -95,7 +95,7 @@ def test_a_row_of_what_cannot_run_here_is_grey() -> None:
     assert "tr.unavailable { color: var(--soft); }" in style()
 
 
-def test_a_number_breaks_before_its_interval_alone() -> None:
+def test_a_number_can_break_only_before_its_interval() -> None:
     rows = [["a, b ± c", "+5.00 [+3.41, +6.59] (n=4)"], ["", "97.41 ± 0.12 (n=10)"]]
     page = rendered(document.table(document.columns("text", "number", text=1), rows))
     for cell in ("a, b ± c", "+5.00 [+3.41,\xa0+6.59] (n=4)", "97.41\xa0±\xa00.12 (n=10)"):
@@ -131,6 +131,6 @@ def test_every_type_of_block_has_its_macro() -> None:
     assert set(module.macros) == {kind.__name__ for kind in get_args(document.Block)}
 
 
-def test_a_template_that_misses_a_value_is_an_error() -> None:
+def test_a_missing_value_of_a_template_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'title' is undefined"):
         environment().get_template("page.html").render(blocks=[], figures={})

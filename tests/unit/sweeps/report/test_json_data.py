@@ -1,4 +1,4 @@
-"""A report for other programs: plain values, under the names and in the units of the findings."""
+"""The report as JSON: plain values under the names and in the units of the findings."""
 
 import json
 from typing import Any
@@ -19,11 +19,11 @@ def findings() -> Findings:
 
 
 def plain(findings: Findings) -> Any:
-    """Return the data as another program reads it; NaN would not be JSON."""
+    """Return the data as another program reads it; NaN is not JSON."""
     return json.loads(json.dumps(json_data(findings), allow_nan=False))
 
 
-def test_the_answer_is_there_in_words_and_in_numbers(findings: Findings) -> None:
+def test_the_json_has_the_answer_in_words_and_in_numbers(findings: Findings) -> None:
     data = plain(findings)
     assert (data["headline"], data["verdict"]) == (headline(findings), badge(findings).text)
     (verdict,) = data["verdicts"]
@@ -62,7 +62,7 @@ def test_rows_differences_and_controls_equal_the_findings() -> None:
     assert len(data["differences"]) == len(findings.differences)
 
 
-def test_before_anything_was_compared_the_values_are_empty() -> None:
+def test_before_the_comparison_its_values_are_null() -> None:
     data = plain(found(OVER_SEEDS, {}, until="transfer"))
     assert data["verdict"] == "NOT YET: 0 of 20 transfer trainings are done"
     assert data["verdicts"][0]["verdict"] is None

@@ -1,4 +1,4 @@
-"""Further observations on a sweep: whether T and alpha matter, controls, looks."""
+"""Further observations on a sweep: whether T and alpha matter, controls, evaluations on the test set."""
 
 import re
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ SURFACE = Surface(
 )
 
 
-def test_whether_t_and_alpha_matter_is_a_few_words() -> None:
+def test_a_few_words_tell_whether_t_and_alpha_matter() -> None:
     fits = [top(0.1, 0.02, 0.31), top(0.9, 0.51, 0.99), top(0.5, 0.2, 0.8), None]
     assert [parameter_effect_brief(replace(SURFACE, top=fitted)) for fitted in fits] == [
         "T and alpha matter",
@@ -53,11 +53,11 @@ def test_the_share_of_good_points_is_given_with_its_interval() -> None:
         "T and alpha matter: 12 % [2, 31] of the search space loses less than 0.23 points, half the seed sd of a run,"
         " against its best point"
     )
-    untold = "too few searches to tell whether T and alpha matter (at least 3 are needed)"
-    assert parameter_effect(replace(SURFACE, top=None), ACCURACY) == untold
+    unknown = "too few searches to tell whether T and alpha matter (at least 3 are needed)"
+    assert parameter_effect(replace(SURFACE, top=None), ACCURACY) == unknown
 
 
-def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> None:
+def test_with_more_parameters_importances_replace_whether_t_and_alpha_matter() -> None:
     wide = replace(SURFACE, top=None, further=True)
     assert (parameter_effect(wide, ACCURACY), parameter_effect_brief(wide), identified(wide, SPEC)) == ("", "", "")
     assert identified(replace(wide, tied=(at(2.0, 0.1),)), SPEC) == "digits: tied with best: T = 2, alpha = 0.1"
@@ -66,20 +66,20 @@ def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> Non
     assert "variance of the validation accuracy explained: epochs 75 %, T 25 %" in identified(shares, SPEC)
 
 
-def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
-    said = replace(SURFACE, best=at(20.0, 0.5), tied=(at(2.0, 0.1), at(3.0, 0.25)), optimism=0.734)
-    assert identified(said, SPEC) == (
+def test_a_search_reports_its_edge_its_ties_and_its_luck() -> None:
+    searched = replace(SURFACE, best=at(20.0, 0.5), tied=(at(2.0, 0.1), at(3.0, 0.25)), optimism=0.734)
+    assert identified(searched, SPEC) == (
         f"digits: {parameter_effect(SURFACE, ACCURACY)}; best lies at the edge of the search space (T = 20); tied with"
         " best: T = 2, alpha = 0.1; T = 3, alpha = 0.25; retrained with new seeds, the best trial lost 0.73 points: its"
         " score was partly luck"
     )
-    assert identified(replace(said, optimism=-0.734), SPEC).endswith("the best trial gained 0.73 points")
-    assert "luck" not in identified(replace(said, optimism=-0.734), SPEC)
+    assert identified(replace(searched, optimism=-0.734), SPEC).endswith("the best trial gained 0.73 points")
+    assert "luck" not in identified(replace(searched, optimism=-0.734), SPEC)
     assert identified(SURFACE, SPEC) == f"digits: {parameter_effect(SURFACE, ACCURACY)}"
     assert identified(replace(SURFACE, best=None), SPEC) == "digits: not confirmed yet"
 
 
-def test_the_edge_of_t_is_a_part_of_its_logarithm_and_a_range_without_width_has_none() -> None:
+def test_the_edge_of_t_is_a_share_of_its_logarithm_and_a_single_value_has_none() -> None:
     # 3 % of log 20 is 1.094
     edges = {(4.0, 0.5): "", (1.05, 0.5): "T = 1", (1.1, 0.5): "", (18.5, 0.5): "T = 20", (4.0, 0.03): "alpha = 0"}
     edges |= {(4.0, 0.031): "", (20.0, 1.0): "T = 20 and alpha = 1"}
@@ -94,11 +94,11 @@ CONTROL = Control(
 
 
 def explained(controls: Sequence[Control]) -> list[str]:
-    """Return what is reported of these controls."""
+    """Return the sentences about these controls."""
     return words.explained(replace(found(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
 
 
-def test_a_control_that_gains_as_best_does_is_called_what_it_is() -> None:
+def test_a_control_that_gains_as_much_as_best_is_reported_with_its_meaning() -> None:
     other = replace(CONTROL, arm="label-smoothing", beyond=Estimate(8.0, 7.0, 9.0, 4))
     assert explained([CONTROL, other]) == [
         "digits: best gains +8.50 [+7.00, +10.00] (n=4) over no distillation, but at least half of that is gained by"
@@ -111,7 +111,7 @@ def test_a_control_that_gains_as_best_does_is_called_what_it_is() -> None:
     ]
 
 
-def test_controls_have_nothing_to_explain_where_best_gains_nothing() -> None:
+def test_controls_have_nothing_to_explain_if_best_gains_nothing() -> None:
     nothing = Estimate(0.5, -0.1, 1.1, 4)
     there = replace(CONTROL, role="target", dataset="digits-rgb")
     assert explained([replace(CONTROL, best=nothing), there]) == [
@@ -122,7 +122,7 @@ def test_controls_have_nothing_to_explain_where_best_gains_nothing() -> None:
     assert explained([]) == []
 
 
-def test_looks_are_listed_with_their_plan_and_the_time_it_was_stored() -> None:
+def test_looks_are_listed_with_their_plan_and_its_times() -> None:
     level = "planned (one-sided, 3 %, 1 %, 1 %; 5 % in all)"
     before = found(OVER_SEEDS, {}, until="transfer")
     assert looked(before) == f"evaluations on the test set: 0 of 3 {level}"
@@ -139,7 +139,7 @@ def test_looks_are_listed_with_their_plan_and_the_time_it_was_stored() -> None:
     assert "Evaluation 2: 5 seeds, spec " in looked(again)
 
 
-def test_one_look_has_no_sum_and_the_newest_rule_is_not_named() -> None:
+def test_a_single_look_has_no_total_and_the_newest_rule_is_not_named() -> None:
     newest = found(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
     assert looked(newest).endswith(
         "0 of 3 planned (one-sided, default 2.5 %, elsewhere 0.1 %; the evaluations take 60 %, 20 %, 20 % of it)"

@@ -1,4 +1,4 @@
-"""Rules 1 and 2 where the golden answers leave a number open."""
+"""Rules 1 and 2, in a case outside the golden answers."""
 
 import re
 
@@ -7,7 +7,7 @@ from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
 
 
-def test_a_question_that_takes_more_than_fifty_further_seeds_is_not_worth_settling() -> None:
+def test_a_verdict_that_needs_more_than_fifty_further_seeds_is_not_worth_settling() -> None:
     findings = found(
         OVER_SEEDS, accuracies(1.7)
     )  # 0.3 points from the margin: (t[.97] + t[.8]) / 0.3 is the square root of 80 to 90

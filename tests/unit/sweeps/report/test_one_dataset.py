@@ -1,4 +1,4 @@
-"""One dataset: what gains are counted from, and that nothing speaks of transfer. Its answers are golden pages."""
+"""One dataset: the baseline of gains, and that no text mentions transfer. Its answers are golden pages."""
 
 import re
 
@@ -16,7 +16,7 @@ from tests.support.sweeps.builders import found
 from tests.support.worded.answers import BEST, ONE_DATASET, RATE, below
 
 
-def test_where_the_learning_rate_was_searched_gains_are_counted_from_the_training_that_was_tuned_as_well() -> None:
+def test_with_a_searched_learning_rate_gains_are_counted_from_scratch_tuned() -> None:
     arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
     findings = found(override(ONE_DATASET, RATE), arms)
     assert [one.name for one in questions(findings)] == ["gain on the source: best - scratch-tuned"]
@@ -25,7 +25,7 @@ def test_where_the_learning_rate_was_searched_gains_are_counted_from_the_trainin
     assert standing.gain.mean == pytest.approx(0, abs=1e-9)
 
 
-def test_nothing_speaks_of_transfer() -> None:
+def test_no_text_mentions_transfer() -> None:
     findings = found(ONE_DATASET, {"best": BEST, "scratch": below(5), "default-keras": below(2)})
     written = [text for name, text in folder.files(findings).items() if name.endswith((".html", ".md", ".svg"))]
     texts = [*written, report(findings), brief(findings, columns=80)]
@@ -34,6 +34,6 @@ def test_nothing_speaks_of_transfer() -> None:
 
 
 @pytest.mark.parametrize("arms", [["best"], ["scratch", "default-keras"]])
-def test_a_sweep_that_could_not_answer_is_refused(arms: list[str]) -> None:
+def test_a_sweep_without_the_arms_of_its_answer_is_refused(arms: list[str]) -> None:
     with pytest.raises(SpecError, match="with one dataset the answer compares best and scratch, so it must have both"):
         override(ONE_DATASET, {"transfer.source_arms": arms})

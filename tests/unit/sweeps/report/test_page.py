@@ -1,4 +1,4 @@
-"""The page: the answer first, the figures behind it, the rest folded; a missing part is replaced by a sentence."""
+"""The page: the answer first, then the figures, the rest folded; a sentence replaces a missing part."""
 
 import sys
 from dataclasses import replace
@@ -36,7 +36,7 @@ def outline(blocks: list[Block]) -> list[str]:
     return lines
 
 
-def test_without_figures_they_have_no_heading_and_the_regret_is_a_sentence(findings: Findings) -> None:
+def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_a_sentence(findings: Findings) -> None:
     made = page(findings)
     assert outline(made)[:3] == [
         answer.headline(findings),
@@ -54,15 +54,11 @@ def test_a_note_is_on_one_line_above_everything(findings: Findings) -> None:
     assert page(noted)[1 : len(opening) + 1] == opening
 
 
-@pytest.fixture(scope="module")
-def several() -> Findings:
-    """Return findings with two targets: the point transfers to one and fails on the other."""
+def test_full_verdicts_of_further_targets_follow_the_answer() -> None:
+    """The point transfers to one target and fails on the other."""
     fails = {key.replace("#target.", "#target2."): points for key, points in accuracies(3.5).items()}
     spec = override(on(OVER_SEEDS, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    return found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})
-
-
-def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Findings) -> None:
+    several = found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})
     first, second = several.verdicts
     made = page(several)
     assert "on digits-rgb" in answer.headline(several)
@@ -77,7 +73,7 @@ def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Fi
     assert title(several) == "s: digits to digits-rgb, mine.npz"
 
 
-def test_before_the_first_training_of_transfer_the_searches_are_there() -> None:
+def test_before_the_first_training_of_transfer_the_page_has_the_searches() -> None:
     begun_only = found(OVER_SEEDS, {}, until="native.search")
     made = page(begun_only, figures=[Figure("surface", "alt", "caption", slot="surfaces")])
     assert outline(made) == [
@@ -95,6 +91,6 @@ def test_before_the_first_training_of_transfer_the_searches_are_there() -> None:
     assert "answer hash" not in text
 
 
-def test_the_function_report_stays_when_the_room_report_is_loaded() -> None:
+def test_importing_the_package_report_does_not_hide_the_function_report() -> None:
     assert "sweeps.report.page" in sys.modules
     assert callable(sweeps.report)

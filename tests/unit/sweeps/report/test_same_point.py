@@ -1,4 +1,4 @@
-"""Searches that chose the same point on both datasets: no surface compares a training with itself."""
+"""Searches that chose the same point on both datasets: no output compares a training with itself."""
 
 import json
 import re
@@ -27,10 +27,10 @@ NEVER = re.compile(r"[+−-]?0\.0+,? (to )?\[?[+−-]?0\.0+\b|\[[+-]0\.00, [+-]0
 
 
 def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callable[[], None]], Outcome]:
-    """A runner whose result follows from the point, the seed and the dataset alone, as that of a real training does.
+    """Return a runner whose result depends on point, seed and dataset alone, like that of a real training.
 
     Args:
-        apart: the searches whose best point on the target is another one than on the source.
+        apart: the searches whose best point differs between source and target.
     """
 
     def trained(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -48,7 +48,7 @@ def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callabl
 
 
 @pytest.mark.parametrize("apart", [(), ("t0s1",), ("", "t0s2")], ids=["all the same", "one apart", "two apart"])
-def test_a_training_is_never_compared_with_itself_as_if_that_were_evidence(apart: tuple[str, ...]) -> None:
+def test_a_training_compared_with_itself_never_counts_as_evidence(apart: tuple[str, ...]) -> None:
     findings = found(SPEC, run(apart))
     same = 3 - len(apart)
     assert findings.verdicts[0].same == same

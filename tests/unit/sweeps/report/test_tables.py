@@ -1,4 +1,4 @@
-"""The numbers for other programs: every training of transfer, and a table that LaTeX can set."""
+"""The numbers for other programs: results.csv and a LaTeX table."""
 
 import csv
 import io
@@ -31,8 +31,8 @@ def searched() -> Iterator[Findings]:
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(searched: Findings, role: str) -> None:
-    """From the published files: the share as good as the best point, ties with best, and the winner's curse."""
+def test_the_numbers_of_the_searches_follow_from_the_csv_and_the_spec(searched: Findings, role: str) -> None:
+    """Recompute from the published files: the share of good points, ties with best, and optimism."""
     findings = searched
     (surface,) = [one for one in findings.surfaces if one.role == role]
     lines = [line for line in csv.DictReader(io.StringIO(results_csv(findings))) if line["role"] == role]
@@ -70,7 +70,7 @@ def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(se
     assert surface.optimism == pytest.approx(100 * float(luckiest["val_accuracy"]) - fmean(again.values()))
 
 
-def test_each_further_parameter_has_a_column_that_is_empty_for_arms_trained_without_it() -> None:
+def test_each_further_parameter_has_a_column_which_is_empty_for_arms_trained_without_it() -> None:
     spec = override(
         SMALL,
         {
@@ -95,7 +95,7 @@ def test_each_further_parameter_has_a_column_that_is_empty_for_arms_trained_with
     assert (waiting["learning_rate"], waiting["nontarget_weight"]) == ("", "")
 
 
-def test_every_sign_that_means_something_to_latex_is_escaped() -> None:
+def test_every_special_character_of_latex_is_escaped() -> None:
     assert latex(r"50% of_a & b #1 {x} $5 ~ ^ \ <±>") == (
         r"50\% of\_a \& b \#1 \{x\} \$5 \textasciitilde{} \textasciicircum{} \textbackslash{}"
         r" \textless{}$\pm$\textgreater{}"

@@ -1,4 +1,4 @@
-"""Files of code in a spec: kept by their hash, and checked where they are used."""
+"""Code files in a spec: stored by hash, and checked where they are used."""
 
 import hashlib
 from pathlib import Path
@@ -39,7 +39,7 @@ def frozen(spec: Spec) -> Spec:
     return override(spec, frozen_code(spec))
 
 
-def test_every_place_of_a_users_code_is_named() -> None:
+def test_every_key_with_user_code_is_listed() -> None:
     changes = {
         "search.sampler": "a.b:make",
         "source.dataset": "./data.py:load",
@@ -62,13 +62,13 @@ def test_a_spec_keeps_absolute_paths_and_one_hash_for_each_file(file: Path) -> N
     check_code(spec)
 
 
-def test_it_goes_through_toml(file: Path, tmp_path: Path) -> None:
+def test_a_spec_with_code_survives_toml(file: Path, tmp_path: Path) -> None:
     spec = frozen(override(preset("tiny"), {"source.student": "./mine.py:build"}))
     (tmp_path / "spec.toml").write_text(stored.to_toml(spec))
     assert stored.read(tmp_path / "spec.toml") == spec
 
 
-def test_a_worker_with_another_file_or_none_stops_and_counts_no_attempt(
+def test_a_worker_with_another_file_or_none_stops_without_an_attempt(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = frozen(override(preset("tiny"), {"source.student": "./mine.py:build"}))
@@ -103,7 +103,7 @@ def test_a_hash_has_64_digits(digest: str) -> None:
         override(preset("tiny"), {"code": {"/a/b.py": digest}})
 
 
-def test_a_sampler_of_a_file_proposes_the_points_of_a_search(file: Path, tmp_path: Path, in_memory: None) -> None:
+def test_a_sampler_from_a_file_proposes_the_points_of_a_search(file: Path, tmp_path: Path, in_memory: None) -> None:
     spec = override(SMALL, {"search.sampler": "./mine.py:make", "baselines.methods": []})
     url = worked(f"sqlite:///{tmp_path}/a.db", spec, stop_at="confirm")
     with open_sweep(url.render_as_string(), "s") as (engine, sweep):

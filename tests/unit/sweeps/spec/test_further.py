@@ -1,4 +1,4 @@
-"""Further searched parameters: their ranges are checked, stored only where there are some, and kept."""
+"""Further searched parameters: their ranges, names and storage; also specs with one or several datasets."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -44,30 +44,30 @@ WIDE = override(before("tiny"), {"search.space": SPACE})
         ({"beta": [1, 2, 3]}, "beta: two numbers [low, high] with low <= high"),
     ],
 )
-def test_a_bad_range_gives_one_line_with_the_allowed_form(space: Any, allowed: str) -> None:
+def test_a_bad_range_gives_a_one_line_error_with_the_allowed_form(space: Any, allowed: str) -> None:
     with pytest.raises(SpecError) as error:
         override(before("tiny"), {"search.space": space})
     assert allowed in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_batch_has_to_fit_into_the_images() -> None:
+def test_a_batch_larger_than_the_training_images_is_refused() -> None:
     with pytest.raises(SpecError, match="images \\(1078\\) is less than one batch \\(2048\\)"):
         override(before("tiny"), {"search.space": {"batch_size": [32, 2048]}})
 
 
-def test_same_cost_is_refused_where_the_epochs_are_searched_since_what_a_search_costs_then_varies() -> None:
+def test_scratch_same_cost_is_refused_with_searched_epochs_since_the_cost_of_a_search_then_varies() -> None:
     with pytest.raises(SpecError, match="scratch-same-cost"):
         override(before("full"), {"search.space": {"epochs": [5, 20]}})
 
 
-def test_a_spec_without_them_is_stored_as_before_they_were_there() -> None:
+def test_a_spec_without_further_parameters_is_stored_as_before_they_existed() -> None:
     spec = before("tiny")
     assert "space" not in spec.as_dict()["search"]
     assert override(spec, {"search.space": {}}).fingerprint == spec.fingerprint
 
 
-def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> None:
+def test_with_searched_training_parameters_an_arm_shows_their_gain_alone() -> None:
     assert "scratch-tuned" in WIDE.arms("source")
     assert WIDE.untreated_arm("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
@@ -77,7 +77,7 @@ def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> 
     assert own.untreated_arm("target") == "scratch"
 
 
-def test_one_dataset_has_no_target_and_every_arm_all_seeds() -> None:
+def test_a_spec_of_one_dataset_has_no_target_and_all_seeds_for_every_arm() -> None:
     alone = on(before("quick"), source="mnist", alone=True)
     assert alone.roles == ("source",)
     assert alone.targets == ()
@@ -92,7 +92,7 @@ def test_targets_are_numbered_without_a_gap() -> None:
 
 
 def _recorded() -> set[str]:
-    """Return the names of all fields that records have besides searched parameters."""
+    """Return the names of all fields of records other than searched parameters."""
     point, accuracy = at(1.0, 0.5), Estimate(0.5, None, None, 1)
     candidate = Candidate(point, 0, accuracy)
     confirmed = Confirmed(candidate, (candidate,)).as_json()
@@ -106,13 +106,13 @@ def _recorded() -> set[str]:
     return found | set(ROLES) | set(StudentOutcome.model_fields)
 
 
-def test_every_other_key_of_a_searched_parameter_is_a_reserved_name() -> None:
+def test_every_field_of_the_records_is_a_reserved_name() -> None:
     own_keys = {"temperature", "alpha", *TRAINING_PARAMS}
     assert _recorded() - own_keys - RESERVED_NEW == set()
     assert not RESERVED_NEW & own_keys
     assert not RESERVED_NEW & {one.name for loss in LOSSES.values() for one in loss.parameters}
 
 
-def test_a_spec_with_such_a_name_stays_readable() -> None:
+def test_a_stored_spec_with_a_reserved_name_stays_readable() -> None:
     own = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
     assert override(before("tiny"), own).search.space == {"cpu_s": (1, 2)}

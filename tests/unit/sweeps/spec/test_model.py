@@ -1,4 +1,4 @@
-"""The spec: presets, TOML there and back, validation with one clear line, fingerprint, difference."""
+"""The spec: presets, TOML, validation with one-line errors, fingerprint, difference."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sweeps.stats.verdict import RULE
 from tests.support.sweeps.presets import before
 
 NAN = float("nan")
-ROLE = preset("tiny").source.model_dump()  # digits
+ROLE = preset("tiny").source.model_dump()  # of digits
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -37,7 +37,7 @@ def test_every_part_of_a_spec_survives_toml(tmp_path: Path) -> None:
     assert "[target3]" in path.read_text(encoding="utf-8")
 
 
-def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> None:
+def test_a_change_changes_the_fingerprint_and_is_listed_in_the_difference() -> None:
     quick = before("quick")
     other = override(quick, {"search.alpha": [0.1, 0.9], "seed": 7})
     assert other.fingerprint != quick.fingerprint
@@ -81,7 +81,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"outer.seed": 2}, ["unknown key", "outer.seed", "teachers, searches, trials, rounds, seeds"]),
         ({"outer.rounds": [[9, 1]]}, ["outer.rounds begins with 9 points", "outer.trials (8)"]),
         ({"outer.trials": 2}, ["outer.rounds begins with 3 points", "outer.trials (2)"]),
-        # A value not given for further searches is that of the first one, and has its name.
+        # A value not given for further searches is that of the first, so the error names the first.
         ({"outer.trials": 3, "outer.rounds": []}, ["confirm.rounds begins with 4 points", "outer.trials (3)"]),
         ({"outer.trials": 0, "outer.rounds": [[11, 1]]}, ["outer.rounds begins with 11", "search.trials (10)"]),
         ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the previous one; got [2, 3]"]),
@@ -98,7 +98,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),
         ({"target3": ROLE}, ["target3 without target2"]),
         ({"target4": ROLE}, ["unknown key 'target4'", "target3"]),
-        # Every count has a bound, and every list of names has each of them once.
+        # Counts are bounded, and lists of names have no duplicates.
         ({"search.trials": 10**9}, ["search.trials", "got 1000000000", "100000 or less"]),
         ({"source.epochs": 1e20}, ["source.epochs", "got 1e+20", "integer"]),
         ({"target.views": 1001}, ["target.views", "got 1001", "1000 or less"]),
@@ -114,7 +114,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"transfer.target_arms": ["best", "best", "native"]}, ["transfer.target_arms", "best is there 2 times"]),
     ],
 )
-def test_a_wrong_value_gives_one_line_with_the_value_and_the_allowed_ones(
+def test_a_wrong_value_gives_a_one_line_error_with_the_allowed_values(
     changes: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(SpecError) as error:
@@ -124,7 +124,7 @@ def test_a_wrong_value_gives_one_line_with_the_value_and_the_allowed_ones(
         assert word in str(error.value)
 
 
-def test_a_missing_file_and_broken_toml_say_what_to_type(tmp_path: Path) -> None:
+def test_a_missing_file_and_broken_toml_give_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot read the spec .*kd-sweeps spec quick >"):
         read(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
@@ -155,11 +155,11 @@ def test_a_name_with_other_characters_or_too_long_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "_", "Z-9", "0" * 64, "a-", "_-"])
-def test_every_name_of_the_allowed_characters_is_taken(name: str) -> None:
+def test_every_name_of_allowed_characters_is_accepted(name: str) -> None:
     assert check_name(name) == name
 
 
-def test_roles_are_those_that_have_a_dataset() -> None:
+def test_roles_are_those_with_a_dataset() -> None:
     quick = before("quick")
     assert (quick.roles, quick.targets) == (("source", "target"), ("target",))
     wider = override(quick, {"target2": ROLE})
@@ -170,7 +170,7 @@ def test_roles_are_those_that_have_a_dataset() -> None:
 
 def test_further_groups_repeat_only_the_arms_of_their_regret() -> None:
     full = before("full")
-    assert full.arms("source", Group(search=1)) == (), "the regret is one of the target"
+    assert full.arms("source", Group(search=1)) == (), "the regret is measured on the target"
     assert full.arms("target2", Group(prepared=1)) == ("best", "scratch", "native")
     few = override(before("quick"), {"transfer.target_arms": ["native", "random", "best"]})
     assert few.arms("target", Group(search=1)) == ("native", "best")
@@ -182,7 +182,7 @@ def test_by_rule_3_every_search_trains_the_arms_of_the_advice() -> None:
     full, further = preset("full"), Group(search=1)
     strategies = ("best", "default-keras-io", "default-keras", "native", "scratch-own")
     assert full.arms("target", further) == full.arms("target2", Group(prepared=1)) == strategies
-    assert full.arms("source", further) == (), "nothing is carried over to it"
+    assert full.arms("source", further) == (), "nothing is carried over to the source"
     few = override(preset("quick"), {"transfer.target_arms": ["native", "random", "best", "default-keras"]})
     assert few.arms("target", further) == ("native", "best", "default-keras")
     alone = override(preset("full"), {"target": None})
@@ -197,7 +197,7 @@ def test_by_rule_3_each_strategy_is_tested_at_its_own_level() -> None:
     text = "which tests an untuned default at {} % and values from elsewhere at {} %"
     assert [quick.tested_at(look) for look in (1, 2, 3)] == [text.format(1.5, 0.06), *[text.format(0.5, 0.02)] * 2]
     more = quick.target.model_dump() | {"dataset": "fashion_mnist"} if quick.target else {}
-    assert override(quick, {"target2": more}).tested_at(1) == text.format(0.75, 0.03), "two targets share it"
+    assert override(quick, {"target2": more}).tested_at(1) == text.format(0.75, 0.03), "two targets share the level"
     alone = override(quick, {"target": None, "transfer.looks": 1})
     assert alone.tested_at(1) == "which tests an untuned default at 2.5 %"
     assert override(quick, {"transfer.rule": 2}).tested_at(2) == "at the 1 % level"
@@ -211,7 +211,7 @@ def test_a_further_search_is_as_large_as_the_first_unless_the_spec_differs() -> 
     assert spec.for_group(FIRST) == spec
 
 
-def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_else() -> None:
+def test_a_further_search_can_be_smaller_in_each_part_and_differs_in_nothing_else() -> None:
     spec = before("quick")
     further = spec.for_group(Group(search=4))
     assert (further.search.trials, further.confirm.rounds, further.transfer.seeds) == (8, ((3, 1),), 4)
@@ -230,7 +230,7 @@ def test_the_looks_share_five_percent_at_most(looks: int) -> None:
     assert levels == sorted(levels, reverse=True)
 
 
-def test_a_spec_that_was_stored_without_a_rule_declared_the_first_and_stays_as_it_was() -> None:
+def test_a_spec_stored_without_a_rule_has_rule_1_and_keeps_its_fingerprint() -> None:
     old = before("tiny").as_dict()
     assert old["transfer"].pop("rule") == 2
     stored = parse(old, origin="database")
@@ -240,7 +240,7 @@ def test_a_spec_that_was_stored_without_a_rule_declared_the_first_and_stays_as_i
     assert "rule" not in larger.as_dict()["transfer"]
 
 
-def test_a_file_need_not_name_the_rule_and_may_name_an_old_one(tmp_path: Path) -> None:
+def test_a_file_can_omit_the_rule_or_name_an_old_one(tmp_path: Path) -> None:
     path, text = tmp_path / "my.toml", to_toml(preset("tiny"))
     line = next(line for line in text.splitlines() if line.startswith("rule = "))
     path.write_text(text.replace(line, ""))
@@ -261,7 +261,9 @@ def test_the_margin_of_a_new_sweep_is_a_share_unless_points_are_given(tmp_path: 
     for own, share, margin in (({}, 0.2, 1.0), ({"margin": 2.0}, 0.0, 2.0), ({"rule": 2}, 0.0, 1.0)):
         new = parse({**values, "transfer": {"seeds": 3, **own}}, new=True).transfer
         assert (new.margin_share, new.margin) == (share, margin)
-    assert parse({**values, "transfer": {"seeds": 3}}).transfer.margin_share == 0.0, "stored without one"
+    assert parse({**values, "transfer": {"seeds": 3}}).transfer.margin_share == 0.0, (
+        "a stored spec without a share has none"
+    )
     assert override(preset("quick"), {"transfer.margin": 2.0}).transfer.margin_share == 0.0
     both = override(preset("quick"), {"transfer.margin": 2.0, "transfer.margin_share": 0.1}).transfer
     assert (both.margin, both.margin_share) == (2.0, 0.1)
@@ -271,7 +273,7 @@ def test_the_margin_of_a_new_sweep_is_a_share_unless_points_are_given(tmp_path: 
         override(preset("quick"), {"transfer.margin_share": 1})
 
 
-def test_the_default_that_races_is_one_that_is_trained_as_the_search_is() -> None:
+def test_the_raced_default_is_one_trained_with_the_loss_of_the_search() -> None:
     assert preset("quick").raced == "default-keras"
     assert override(preset("quick"), {"training.distillation": "dkd"}).raced == "default-paper"
     assert override(preset("quick"), {"training.distillation": "my_losses:loss"}).raced == ""

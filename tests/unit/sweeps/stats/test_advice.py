@@ -1,4 +1,4 @@
-"""The advice, from one value a search whose bounds are computed by hand."""
+"""The advice, from one value per search and bounds computed by hand."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.support.present import present
 
 # Four values whose mean is 0 and whose standard deviation is 1.
 SPREAD = [-math.sqrt(3) / 2, math.sqrt(3) / 2, -math.sqrt(3) / 2, math.sqrt(3) / 2]
-# Of their mean: t[0.975, 3] / sqrt(4), at the level of default and of the gain, and t[0.999, 3] / sqrt(4), elsewhere.
+# Half-widths for their mean: t[0.975, 3] / sqrt(4) for default and the gain, t[0.999, 3] / sqrt(4) for elsewhere.
 DEFAULT, ELSEWHERE = 3.182446 / 2, 10.214532 / 2
 
 
@@ -27,7 +27,7 @@ def spread(mean: float, sd: float = 1.0) -> list[float]:
 def runs(
     *, gain: Sequence[float] = (), default: Sequence[float] = (), elsewhere: Sequence[float] = (), searches: int = 4
 ) -> list[Runs]:
-    """Return searches with two seeds each: tuning here has 70 and 72, the others are given by their loss."""
+    """Return searches with two seeds each: 70 and 72 for tuning here, less the given loss for the others."""
     given_values: list[tuple[str, Sequence[float]]] = [
         ("untreated", gain),
         ("default", default),
@@ -63,7 +63,7 @@ def test_the_levels_are_split_over_looks_and_shared_by_targets() -> None:
 @pytest.mark.parametrize(
     ("default", "elsewhere", "use"),
     [
-        # The margin is exactly 2 points, 20 % of a gain of 10 in every search.
+        # The margin is exactly 2 points: 20 % of a gain of 10 in every search.
         (2 - DEFAULT - 0.001, 2 - ELSEWHERE - 0.001, "default"),
         (2 - DEFAULT + 0.001, 2 - ELSEWHERE - 0.001, "elsewhere"),
         (2 - DEFAULT + 0.001, 2 - ELSEWHERE + 0.001, "here"),
@@ -71,7 +71,7 @@ def test_the_levels_are_split_over_looks_and_shared_by_targets() -> None:
         (9.0, -9.0, "elsewhere"),
     ],
 )
-def test_the_cheapest_that_is_shown_to_lose_less_than_the_margin_is_advised(
+def test_the_cheapest_strategy_that_surely_loses_less_than_the_margin_is_advised(
     default: float, elsewhere: float, use: str
 ) -> None:
     choice = advice(runs(gain=[10.0] * 4, default=spread(default), elsewhere=spread(elsewhere)))
@@ -84,9 +84,9 @@ def test_the_cheapest_that_is_shown_to_lose_less_than_the_margin_is_advised(
 
 
 def test_a_share_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
-    # Loss 0.5 everywhere; the margin is 2 on average, and 0.2 * 5 of its spread stays in the contrast.
+    # The loss is 0.5 in every search, the margin 2 on average; the contrast keeps 0.2 * 5 of the spread of the gain.
     choice = advice(runs(gain=spread(10.0, 5.0), default=[0.5] * 4, elsewhere=[0.5] * 4))
-    upper = 0.5 - 2.0 + DEFAULT  # below 0 by less than the spread would be without the gain's
+    upper = 0.5 - 2.0 + DEFAULT  # without the spread of the gain it would be below 0
     assert (choice.use, upper > 0) == ("here", True)
     assert advice(runs(gain=spread(10.0, 4.0), default=[0.5] * 4, elsewhere=[0.5] * 4)).use == "default"
 
@@ -135,7 +135,7 @@ def test_without_a_gain_no_treatment_is_advised_and_there_is_no_share() -> None:
     assert all(one.share is not None for one in shown.strategies)
 
 
-def test_settled_is_what_nothing_cheaper_can_replace() -> None:
+def test_advice_is_settled_if_no_cheaper_strategy_can_replace_it() -> None:
     good, bad, open_ = [0.1] * 4, [9.0] * 4, spread(1.0, 3.0)
     gain = spread(10.0, 0.1)
     for default, elsewhere, use, settled in (
@@ -150,7 +150,7 @@ def test_settled_is_what_nothing_cheaper_can_replace() -> None:
         assert (choice.use, choice.settled) == (use, settled), (default, elsewhere)
 
 
-def test_fewer_than_three_searches_show_nothing() -> None:
+def test_fewer_than_three_searches_decide_nothing() -> None:
     for searches in (1, 2):
         choice = advice(runs(gain=[9.0, 9.1], default=[-5.0, -5.1], elsewhere=[9.0, 9.1], searches=searches))
         assert (choice.use, choice.settled, choice.searches) == ("here", False, searches)
@@ -159,7 +159,7 @@ def test_fewer_than_three_searches_show_nothing() -> None:
         assert needed == ([None] * 3 if searches == 1 else [3, None, 3]), "one search has no spread"
     assert advise([], margin=1.0, margin_share=0.2) is None
     assert advise([{"default": {0: 1.0}}], margin=1.0, margin_share=0.2) is None
-    # a search whose trainings all broke counts for nothing
+    # a search whose trainings all failed does not count
     three = [*runs(gain=[9.0] * 3, default=[-5.0] * 3, searches=3), {"default": {0: 1.0}}]
     assert (advice(three).searches, advice(three).use) == (3, "default")
 
@@ -171,7 +171,7 @@ def test_a_trainer_without_an_untreated_arm_has_a_margin_in_points() -> None:
         assert [(one.share, one.gain) for one in choice.strategies] == [(None, None)] * 2
 
 
-def test_a_margin_in_points_counts_where_no_share_is_declared() -> None:
+def test_a_margin_in_points_is_used_if_no_share_is_declared() -> None:
     choice = advice(runs(gain=[10.0] * 4, default=spread(1.5 - DEFAULT)), margin=1.0, share=0.0)
     assert (choice.use, choice.margin) == ("here", 1.0)
     assert present(of(choice, "default").share).mean == pytest.approx(1 - (1.5 - DEFAULT) / 10)
@@ -186,7 +186,7 @@ def test_with_one_dataset_nothing_is_tuned_elsewhere() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-9, 15)), min_size=1, max_size=9), st.booleans())
-def test_the_words_of_rule_3_say_of_a_point_from_elsewhere_what_the_advice_says(
+def test_the_verdict_of_rule_3_agrees_with_the_advice_on_elsewhere(
     values: list[tuple[float, float]], in_points: bool
 ) -> None:
     lost, gain = [value for value, _ in values], [value for _, value in values]

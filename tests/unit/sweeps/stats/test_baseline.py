@@ -24,7 +24,7 @@ from tests.support.present import present
 
 
 def runs(values: list[float], *, dataset: str = "", seeds: str = "") -> Scores:
-    """Return scores by dataset and seed; seeds: a prefix of their names, so that settings share none."""
+    """Return scores by dataset and seed; seeds is a prefix of seed names, to make settings share none."""
     return {(dataset, f"{seeds}{number}"): value for number, value in enumerate(values)}
 
 
@@ -35,10 +35,10 @@ def one(scores: Scores, baseline: Scores, *, margin: float | None = None) -> Aga
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=3, max_size=12))
-def test_pairs_are_scipys_paired_t_test(pairs: list[tuple[float, float]]) -> None:
+def test_with_shared_seeds_it_is_scipys_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
     if np.ptp(np.subtract(first, second)) < 1e-3:
-        return  # no spread, no test
+        return  # without spread there is no test
     answer, test = one(runs(first), runs(second)), stats.ttest_rel(first, second)
     value = present(answer.difference)
     assert answer.paired
@@ -51,7 +51,7 @@ def test_pairs_are_scipys_paired_t_test(pairs: list[tuple[float, float]]) -> Non
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=9), st.lists(st.floats(0, 100), min_size=3, max_size=9))
-def test_where_no_seed_is_shared_it_is_welchs_test_with_whole_degrees_of_freedom(
+def test_without_a_shared_seed_it_is_welchs_test_with_whole_degrees_of_freedom(
     first: list[float], second: list[float]
 ) -> None:
     if min(np.ptp(first), np.ptp(second)) < 1e-3:
@@ -63,7 +63,7 @@ def test_where_no_seed_is_shared_it_is_welchs_test_with_whole_degrees_of_freedom
     assert value.n == min(len(first), len(second))
     assert value.mean == pytest.approx(np.mean(first) - np.mean(second), abs=1e-9)
     assert answer.p == pytest.approx(2 * stats.t.sf(abs(test.statistic), whole), rel=1e-6, abs=1e-9)
-    assert present(answer.p) >= test.pvalue - 1e-9, "rounding down makes no test bolder"
+    assert present(answer.p) >= test.pvalue - 1e-9, "rounding down is conservative"
 
 
 def test_holm_counts_every_setting() -> None:
@@ -93,7 +93,7 @@ def test_over_several_datasets_every_pair_counts_and_each_dataset_has_its_own_in
     }
 
 
-def test_welch_over_several_datasets_weighs_them_alike() -> None:
+def test_welch_over_several_datasets_weights_them_equally() -> None:
     base = runs([1.0, 2.0, 3.0], dataset="m") | runs([10.0, 12.0, 14.0], dataset="n")
     scores = runs([2.0, 3.0, 4.0], dataset="m", seeds="x") | runs([13.0, 15.0, 17.0], dataset="n", seeds="x")
     answer = one(scores, base)
@@ -103,24 +103,24 @@ def test_welch_over_several_datasets_weighs_them_alike() -> None:
     assert answer.p == pytest.approx(2 * stats.t.sf(2.0 / error, df))
 
 
-def test_a_variance_whose_square_is_no_float_has_degrees_of_freedom() -> None:
+def test_a_variance_whose_square_underflows_has_degrees_of_freedom() -> None:
     tiny = {"baseline": runs([2.5e-134, 0.0]), "a": runs([0.0, 0.0], seeds="other")}
     (item,) = against(tiny, "baseline")
     assert (item.paired, present(item.difference).n) == (False, 2)
 
 
-def test_fewer_than_three_pairs_show_nothing_and_take_no_part_in_holm() -> None:
+def test_fewer_than_three_pairs_decide_nothing_and_do_not_count_in_holm() -> None:
     base = runs([0.0, 0.1, 0.2, 0.3])
     answers = against({"base": base, "two": runs([5.0, 5.2]), "four": runs([0.5, 0.7, 0.6, 0.9])}, "base")
     two, four = answers
     assert FEWEST_RUNS == 3
     assert (two.p, two.p_holm, two.better, present(two.difference).low) == (None, None, False, None)
-    assert four.p == four.p_holm, "it is the only test"
+    assert four.p == four.p_holm, "it is the only test, so Holm changes nothing"
     lonely = one(runs([1.0]), runs([0.0]))
     assert (present(lonely.difference).mean, lonely.p, lonely.needed) == (1.0, None, None)
 
 
-def test_differences_that_are_all_alike_are_no_evidence_even_where_rounding_makes_them_differ() -> None:
+def test_equal_differences_are_no_evidence_even_if_rounding_makes_them_differ() -> None:
     base = [0.81, 0.1, 0.7, 0.8]
     answer = one(runs([value + 0.1 for value in base]), runs(base))
     assert np.std(np.subtract([value + 0.1 for value in base], base)) > 0
@@ -128,7 +128,7 @@ def test_differences_that_are_all_alike_are_no_evidence_even_where_rounding_make
     assert one(runs(base), runs(base)).alike
 
 
-def test_a_spread_that_is_small_by_luck_counts_as_part_of_the_others() -> None:
+def test_a_spread_that_is_small_by_chance_is_raised_to_a_share_of_the_others() -> None:
     base = [0.0, 0.0, 0.0, 0.0]
     noisy = {f"n{number}": runs([1.0, -1.0, 1.2, -1.2]) for number in range(2)}
     lucky = runs([0.2, 0.21, 0.2, 0.19])
@@ -148,10 +148,10 @@ def test_no_worse_is_a_one_sided_test_beyond_the_margin() -> None:
     assert one(runs(scores), runs(base), margin=0.2).no_worse
     assert one(runs(scores), runs(base), margin=0.01).no_worse is False
     assert one(runs(scores), runs(base)).no_worse is None
-    assert one(runs([0.9]), runs(base), margin=0.2).no_worse is False, "one pair shows nothing"
+    assert one(runs([0.9]), runs(base), margin=0.2).no_worse is False, "one pair decides nothing"
 
 
-def test_the_seeds_that_are_needed_find_the_lead_in_four_of_five_cases() -> None:
+def test_the_needed_seeds_detect_the_lead_with_80_percent_power() -> None:
     rng = np.random.default_rng(3)
     base, scores = [0.0] * 6, [0.9, -0.5, 0.8, 0.1, 1.0, -0.3]
     answer = one(runs(scores), runs(base))
@@ -172,15 +172,15 @@ def test_the_expected_best_of_n_is_that_of_order_statistics(n: int) -> None:
         assert expected_best(n) == pytest.approx(1 / math.sqrt(math.pi), abs=1e-5)
 
 
-def test_the_luck_of_a_choice_is_what_simulated_equal_settings_lead_by() -> None:
+def test_the_luck_of_a_choice_is_the_lead_of_the_best_of_simulated_equal_settings() -> None:
     rng = np.random.default_rng(4)
     drawn = rng.normal(0, 1, (3000, 6, 5))
     leads = (drawn[:, 1:].mean(axis=2) - drawn[:, :1].mean(axis=2)).max(axis=1)
-    told = [
+    lucks = [
         present(luck_of_choice({str(name): runs([*rows]) for name, rows in enumerate(family)}, "0"))
         for family in drawn[:300]
     ]
-    assert np.mean(told) == pytest.approx(leads.mean(), rel=0.08)
+    assert np.mean(lucks) == pytest.approx(leads.mean(), rel=0.08)
     assert luck_of_choice({"base": runs([1.0]), "a": runs([2.0])}, "base") is None
 
 
@@ -190,7 +190,7 @@ def test_the_spread_of_a_run_is_pooled_within_settings() -> None:
     assert run_spreads({"a": runs([1.0])}) == {}
 
 
-def test_ties_are_those_whose_difference_to_the_leader_may_be_nothing() -> None:
+def test_ties_are_those_whose_difference_to_the_leader_may_be_0() -> None:
     base = [1.0, 2.0, 3.0, 4.0]
     close, far = [value + shift for value, shift in zip(base, (0.1, -0.1, 0.2, 0.0), strict=True)], [0.0, 1.1, 2.0, 3.1]
     assert ties({"a": runs(base), "close": runs(close), "far": runs(far), "once": runs([9.0])}, "a") == ("close",)

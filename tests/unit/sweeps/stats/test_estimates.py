@@ -19,12 +19,12 @@ def test_t_quantile_is_scipys(df: int) -> None:
 
 
 @pytest.mark.parametrize(("p", "df"), [(0.975, 0), (1.0, 3), (0.4, 3), (float("nan"), 3)])
-def test_t_quantile_refuses_what_it_does_not_cover(p: float, df: int) -> None:
+def test_t_quantile_refuses_arguments_outside_its_range(p: float, df: int) -> None:
     with pytest.raises(ValueError, match="df >= 1"):
         estimates.t_quantile(p, df)
 
 
-def test_a_difference_the_other_way_round_has_its_limits_exchanged_and_one_without_limits_includes_zero() -> None:
+def test_a_negated_difference_has_swapped_limits_and_one_without_limits_includes_zero() -> None:
     lead = estimates.Estimate(1.0, 0.5, 2.0, 4)
     assert lead.negated == estimates.Estimate(-1.0, -2.0, -0.5, 4)
     assert estimates.Estimate(1.0, None, None, 1).negated == estimates.Estimate(-1.0, None, None, 1)
@@ -32,14 +32,14 @@ def test_a_difference_the_other_way_round_has_its_limits_exchanged_and_one_witho
     assert [estimates.Estimate(1.0, *ends, 4).includes_zero for ends in limits] == [False, False, True, True, True]
 
 
-def test_one_value_has_neither_interval_nor_p_value_and_none_no_estimate() -> None:
+def test_one_value_has_no_interval_or_p_value_and_no_value_has_no_estimate() -> None:
     assert estimates.estimate([0.5]) == estimates.Estimate(0.5, None, None, 1)
     assert estimates.estimate([]) is None
     for values in ([], [3.0]):
         assert estimates.t_p_value(values) is None
 
 
-def test_a_paired_difference_uses_only_the_seeds_that_both_have() -> None:
+def test_a_paired_difference_uses_only_common_seeds() -> None:
     both = present(estimates.paired({0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 7.0, 3: 1.0}))
     assert (both.mean, both.n) == (1.5, 2)
     assert estimates.paired({0: 1.0}, {1: 1.0}) is None
@@ -52,7 +52,7 @@ def test_intervals_and_p_values_equal_scipys_t_tests(pairs: list[tuple[float, fl
     first, second = map(list, zip(*pairs, strict=True))
     apart = [one - other for one, other in pairs]
     if np.ptp(apart) < 1e-6:
-        return  # scipy divides by a spread of about zero here
+        return  # scipy would divide by a spread of about zero
     test = stats.ttest_rel(first, second)
     both = present(estimates.paired(dict(enumerate(first)), dict(enumerate(second))))
     assert (both.low, both.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
@@ -60,7 +60,7 @@ def test_intervals_and_p_values_equal_scipys_t_tests(pairs: list[tuple[float, fl
     assert estimates.t_p_value(apart) == pytest.approx(test.pvalue, rel=1e-6, abs=1e-9)
 
 
-def test_without_spread_the_p_value_is_the_limit_of_a_small_one() -> None:
+def test_without_spread_the_p_value_is_its_limit() -> None:
     assert estimates.t_p_value([0.0, 0.0, 0.0]) == 1.0
     assert estimates.t_p_value([0.5, 0.5, 0.5]) == 0.0
     assert estimates.t_p_value([0.5, 0.5 + 1e-9, 0.5 - 1e-9]) == pytest.approx(0.0, abs=1e-12)
@@ -72,7 +72,7 @@ def real_power(distance: float, n: int, level: float) -> float:
 
 
 @pytest.mark.parametrize("level", [0.05, 0.05 / 2, 0.05 / 3, 0.01])
-def test_what_n_seeds_resolve_is_found_with_80_percent_power_and_two_fewer_than_needed_do_not_suffice(
+def test_n_seeds_detect_the_resolvable_distance_with_80_percent_power_and_two_fewer_do_not(
     level: float,
 ) -> None:
     for n in (5, 10, 30, 90, 1000):
@@ -85,7 +85,9 @@ def test_what_n_seeds_resolve_is_found_with_80_percent_power_and_two_fewer_than_
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0.01, 10), st.floats(0.01, 10), st.sampled_from([0.05, 0.05 / 3]))
-def test_seeds_needed_is_the_least_number_that_resolves_the_distance(sd: float, distance: float, level: float) -> None:
+def test_seeds_needed_is_the_smallest_number_that_resolves_the_distance(
+    sd: float, distance: float, level: float
+) -> None:
     n = estimates.seeds_needed(sd, distance, level=level)
     if n is None:
         assert estimates.resolvable(sd, estimates.MOST_SEEDS, level=level) > distance
@@ -102,15 +104,15 @@ def test_seeds_needed_by_hand() -> None:
     assert estimates.seeds_needed(0.0, 0.1, level=0.05) == 2
     assert estimates.seeds_needed(1.0, 0.0, level=0.05) is None
     assert estimates.seeds_needed(1.0, -1.0, level=0.05) is None
-    assert estimates.seeds_needed(1.0, 0.02, level=0.05) is None  # 15,458
+    assert estimates.seeds_needed(1.0, 0.02, level=0.05) is None  # it would be 15,458
 
 
 def test_holms_adjusted_p_values_by_hand() -> None:
-    # smallest first: 4 * 0.01; 3 * 0.02; 2 * 0.03, which is 0.06 as well; 1 * 0.5
+    # smallest first: 4 * 0.01; 3 * 0.02; 2 * 0.03, also 0.06; 1 * 0.5
     assert estimates.holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == pytest.approx(
         {"a": 0.06, "b": 0.04, "c": 0.5, "d": 0.06}
     )
-    # 3 * 0.02 = 0.06; 2 * 0.025 = 0.05 may not fall below it; 3 * 0.4 and more is 1
+    # 3 * 0.02 = 0.06; 2 * 0.025 = 0.05 is raised to it; 3 * 0.4 is capped at 1
     assert estimates.holm({"a": 0.02, "b": 0.025, "c": 0.9}) == pytest.approx({"a": 0.06, "b": 0.06, "c": 0.9})
     assert estimates.holm({"a": 0.4, "b": 0.6, "c": 0.5}) == pytest.approx({"a": 1.0, "b": 1.0, "c": 1.0})
     assert list(estimates.holm({"z": 0.5, "a": 0.1})) == ["z", "a"]
@@ -119,7 +121,7 @@ def test_holms_adjusted_p_values_by_hand() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1))
-def test_holm_lies_between_each_p_and_bonferroni_and_keeps_their_order(p_values: dict[str, float]) -> None:
+def test_holm_is_between_p_and_bonferroni_and_keeps_the_order(p_values: dict[str, float]) -> None:
     adjusted = estimates.holm(p_values)
     for name, p in p_values.items():
         assert p <= adjusted[name] <= min(1.0, len(p_values) * p)
@@ -127,7 +129,7 @@ def test_holm_lies_between_each_p_and_bonferroni_and_keeps_their_order(p_values:
     assert [adjusted[name] for name in order] == sorted(adjusted.values())
 
 
-def test_a_fraction_is_shown_without_an_interval_of_two_runs_and_never_outside_0_to_1() -> None:
+def test_a_displayed_fraction_has_no_interval_of_two_runs_and_stays_within_0_to_1() -> None:
     for value, shown_as in (
         ((0.97, 0.93, 1.01, 2), (0.97, None, None, 2)),
         ((0.97, None, None, 1), (0.97, None, None, 1)),
@@ -143,9 +145,9 @@ def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> 
     return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
 
 
-@settings(max_examples=20, deadline=None)  # the first one imports
+@settings(max_examples=20, deadline=None)  # the first example imports
 @given(st.integers(0, 10_000), st.integers(3, 25), st.floats(-2, 2), st.floats(0.05, 1.5))
-def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
+def test_the_interval_of_a_ratio_has_the_values_that_a_test_does_not_reject(
     seed: int, n: int, numerator: float, spread: float
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -153,11 +155,11 @@ def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
     tops = numerator * bottoms + rng.normal(0, 0.5, n)
     found = present(estimates.ratio(list(tops), list(bottoms)))
     assert (found.mean, found.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
-    told = stats.ttest_1samp(bottoms, 0).pvalue
+    p_of_bottom = stats.ttest_1samp(bottoms, 0).pvalue
     if found.low is None or found.high is None:
-        assert told > 0.05 - 1e-9, "no bounds only where the denominator may be 0"
+        assert p_of_bottom > 0.05 - 1e-9, "only a denominator that may be 0 leaves no bounds"
         return
-    assert told < 0.05 + 1e-9
+    assert p_of_bottom < 0.05 + 1e-9
     width = found.high - found.low
     assert inverted(tops, bottoms, found.low) == pytest.approx(0.05, abs=1e-6)
     assert inverted(tops, bottoms, found.high) == pytest.approx(0.05, abs=1e-6)
@@ -167,7 +169,7 @@ def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
         assert inverted(tops, bottoms, outside) < 0.05
 
 
-def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> None:
+def test_a_ratio_without_spread_is_exact_and_one_with_denominator_0_has_no_bounds() -> None:
     assert estimates.ratio([1.0, 1.0], [2.0, 2.0]) == estimates.Estimate(0.5, 0.5, 0.5, 2)
     unbounded = present(estimates.ratio([1.0, 2.0, 3.0], [-1.0, 1.0, 0.5]))
     assert (unbounded.low, unbounded.high, unbounded.n) == (None, None, 3)
@@ -177,7 +179,7 @@ def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> N
     assert estimates.ratio([1.0, 2.0], [1.0]) is None
 
 
-def test_the_front_by_hand() -> None:
+def test_the_pareto_front_by_hand() -> None:
     points = [(3, 90.0), (1, 80.0), (2, 79.0), (3, 91.0), (1, 80.0), (9, 91.0)]
     assert estimates.pareto_front(points) == [1, 4, 3]
     assert estimates.pareto_front([]) == []
@@ -185,7 +187,7 @@ def test_the_front_by_hand() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6))))
-def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> None:
+def test_the_pareto_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> None:
     def dominated(one: tuple[int, int]) -> bool:
         return any(other != one and other[0] <= one[0] and other[1] >= one[1] for other in points)
 

@@ -27,7 +27,7 @@ def found_of(searches: list[list[float]]) -> Nested:
 def test_the_interval_is_that_of_t_over_searches_with_the_larger_variance(searches: list[list[float]]) -> None:
     found = found_of(searches)
     means = [float(np.mean(values)) for values in searches]
-    assert (found.searches, found.estimate.n) == (len(searches), len(searches)), "however many seeds each has"
+    assert (found.searches, found.estimate.n) == (len(searches), len(searches)), "the searches count, not their seeds"
     assert found.estimate.mean == pytest.approx(np.mean(means), abs=1e-9)
     apart, seeds = np.var(means, ddof=1), np.mean([np.var(values, ddof=1) / len(values) for values in searches])
     half = stats.t.ppf(0.975, len(means) - 1) * math.sqrt(max(apart, seeds) / len(means))
@@ -35,7 +35,9 @@ def test_the_interval_is_that_of_t_over_searches_with_the_larger_variance(search
     assert found.estimate.high == pytest.approx(np.mean(means) + half, abs=1e-9)
     by_seeds, by_search = present(found.by_seeds), present(found.by_search)
     assert min(by_seeds, by_search) >= 0
-    assert by_seeds**2 + by_search**2 == pytest.approx(half**2, rel=1e-6, abs=1e-9), "their squares add up to its"
+    assert by_seeds**2 + by_search**2 == pytest.approx(half**2, rel=1e-6, abs=1e-9), (
+        "the squares of the parts add up to that of the whole"
+    )
 
 
 def test_the_parts_by_hand() -> None:
@@ -44,14 +46,14 @@ def test_the_parts_by_hand() -> None:
     t = stats.t.ppf(0.975, 2)
     assert found.by_seeds == pytest.approx(t * math.sqrt(3 * (2 / 2) / 3**2))
     assert found.by_search == pytest.approx(t * math.sqrt(7 / 3 - 1 / 3))
-    # the means are equal, though the seeds are not: by luck, so that what the seeds allow is what counts
+    # the means are equal by chance, so the spread of the seeds sets the interval
     searches = [[1.0, 3.0], [0.0, 4.0], [2.0, 2.0]]
     alike = found_of(searches)
     assert (alike.by_seeds, alike.by_search) == (pytest.approx(t * math.sqrt((1 + 4) / 3**2)), 0.0)
     assert alike.estimate.high == pytest.approx(2.0 + (alike.by_seeds or 0.0))
-    # by the first rule it was all taken as it came out
+    # rule 1 takes the observed spread of the means
     assert nested(searches, clipped=True) == Nested(Estimate(2.0, 2.0, 2.0, 3), 3, 0.0, 0.0)
-    # and where the seeds of a search agree, the whole spread is between searches
+    # if the seeds of each search agree, all spread is between searches
     apart = found_of([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
     assert apart.by_seeds == 0.0
     assert apart.estimate.high == pytest.approx(apart.estimate.mean + (apart.by_search or 0.0))
@@ -59,14 +61,14 @@ def test_the_parts_by_hand() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=1, max_size=FEWEST_SEARCHES - 1))
-def test_fewer_searches_than_three_say_what_the_seeds_of_the_first_one_say(searches: list[list[float]]) -> None:
+def test_with_fewer_than_three_searches_the_seeds_of_the_first_count(searches: list[list[float]]) -> None:
     found = found_of(searches)
     assert found.estimate == estimate(searches[0])
     assert (found.searches, found.by_search) == (1, None)
     assert found.by_seeds == pytest.approx(present(found.estimate.high) - found.estimate.mean, abs=1e-9)
 
 
-def test_a_search_without_values_counts_for_nothing_and_is_not_replaced_by_another() -> None:
+def test_a_search_without_values_does_not_count_and_is_not_replaced() -> None:
     first, second, third = [1.0, 2.0], [3.0, 5.0], [2.0, 2.5]
     assert nested([first, [], second, third]) == nested([first, second, third])
     assert nested([first, [], second]) == nested([first])
@@ -75,7 +77,7 @@ def test_a_search_without_values_counts_for_nothing_and_is_not_replaced_by_anoth
     assert nested([]) is None
 
 
-def test_one_seed_of_a_search_leaves_the_parts_unknown_and_the_interval_as_it_is() -> None:
+def test_a_search_with_one_seed_leaves_the_parts_unknown_and_the_interval_unchanged() -> None:
     found = found_of([[1.0], [2.0, 4.0], [6.0, 8.0]])
     assert found.estimate == estimate([1.0, 3.0, 7.0])
     assert (found.searches, found.by_seeds, found.by_search) == (3, None, None)
@@ -95,13 +97,13 @@ def holds(of_searches: Nested) -> bool:
     return present(of_searches.estimate.low) <= MEAN <= present(of_searches.estimate.high)
 
 
-def test_over_searches_the_interval_holds_the_truth_as_often_as_it_says(drawn: list[list[list[float]]]) -> None:
+def test_the_interval_over_searches_has_its_nominal_coverage(drawn: list[list[list[float]]]) -> None:
     assert 0.93 <= np.mean([holds(found_of(searches)) for searches in drawn]) <= 0.97
     alone = np.mean([holds(found_of(searches[:1])) for searches in drawn])
-    assert alone < 0.85, "the seeds of one search do not know of the others: why there are several"
+    assert alone < 0.85, "the seeds of one search miss the spread between searches"
 
 
-def test_the_parts_are_what_seeds_and_searches_add(drawn: list[list[list[float]]]) -> None:
+def test_the_parts_are_the_contributions_of_seeds_and_searches(drawn: list[list[list[float]]]) -> None:
     t = stats.t.ppf(0.975, SEARCHES - 1)
     found = [found_of(searches) for searches in drawn]
     by_seeds, by_search = (

@@ -38,7 +38,7 @@ def bowl(x: float, y: float) -> float:
 
 
 def smooth(rng: np.random.Generator, sd: float) -> Surface:
-    """Return the contribution of a seed: a random function of that sd, with waves about as long as the search space."""
+    """Return the effect of a seed: a random function of that sd, with waves about as long as the search space."""
     waves, phases, heights = rng.normal(size=(40, 2)), rng.uniform(0, 2 * math.pi, 40), rng.normal(size=40)
     return lambda x, y: float(sd * math.sqrt(2 / 40) * heights @ np.cos(waves @ np.array([2 * x, 2 * y]) + phases))
 
@@ -71,11 +71,11 @@ def true_share(surface: Surface, found: Top) -> float:
 
 
 @pytest.mark.parametrize("seed_sd", [SEED_SD, 1.0])
-def test_where_only_the_seed_matters_the_point_is_hardly_ever_said_to(coarse: int, seed_sd: float) -> None:
+def test_if_only_the_seed_matters_the_point_never_does(coarse: int, seed_sd: float) -> None:
     rng = np.random.default_rng(1)
     words = [top(searched(flat, rng, seed_sd=seed_sd)).word for _ in range(DRAWS)]
     assert MATTERS not in words
-    assert ALIKE in words, "and now and then enough was seen to say that it does not"
+    assert ALIKE in words, "some draws suffice to decide that it does not matter"
 
 
 def test_a_strong_surface_matters_and_the_share_is_near_the_truth(coarse: int) -> None:
@@ -87,7 +87,7 @@ def test_a_strong_surface_matters_and_the_share_is_near_the_truth(coarse: int) -
     assert all(one.low - 0.02 <= truth <= one.high + 0.02 for one, truth in zip(found, truths, strict=True))
 
 
-def test_the_fitted_surface_is_the_planted_one_on_the_grid_that_is_shown() -> None:
+def test_the_fitted_surface_is_the_planted_one_on_the_displayed_grid() -> None:
     found = top(searched(bowl, np.random.default_rng(3)))
     mean = np.array(found.mean)
     assert mean.shape == (SIDE, SIDE)
@@ -110,7 +110,7 @@ def test_more_searches_narrow_the_interval(coarse: int) -> None:
     assert widths[9] < 0.8 * widths[3]
 
 
-def test_the_same_runs_say_the_same_twice_and_in_any_unit(coarse: int) -> None:
+def test_the_fit_is_reproducible_and_independent_of_the_unit(coarse: int) -> None:
     runs = searched(bowl, np.random.default_rng(5))
     found = top(runs)
     assert top(runs) == found
@@ -121,7 +121,7 @@ def test_the_same_runs_say_the_same_twice_and_in_any_unit(coarse: int) -> None:
     assert scaled.word == found.word == MATTERS
 
 
-def test_what_a_seed_adds_everywhere_says_nothing_about_a_point(coarse: int) -> None:
+def test_an_offset_by_seed_does_not_change_the_fit(coarse: int) -> None:
     runs = searched(bowl, np.random.default_rng(6))
     found = top(runs)
     moved = top([replace(run, score=run.score + 0.2 * (run.seed % 4)) for run in runs])
@@ -131,7 +131,7 @@ def test_what_a_seed_adds_everywhere_says_nothing_about_a_point(coarse: int) -> 
     )
 
 
-def test_scores_that_are_all_equal_are_all_as_good(coarse: int) -> None:
+def test_equal_scores_make_every_point_good(coarse: int) -> None:
     runs = [replace(run, score=70.0) for run in searched(flat, np.random.default_rng(7))]
     found = top(runs)
     assert found.word != MATTERS
@@ -139,7 +139,7 @@ def test_scores_that_are_all_equal_are_all_as_good(coarse: int) -> None:
     assert np.allclose(found.mean, 0)
 
 
-def test_two_points_of_each_of_three_searches_are_enough_to_answer(coarse: int) -> None:
+def test_two_points_in_each_of_three_searches_suffice_for_a_fit(coarse: int) -> None:
     runs = [Run(x, 0.5, 70 + x, seed) for seed in range(3) for x in (0.25, 0.75)]
     found = top(runs)
     assert 0 <= found.low <= found.share <= found.high <= 1
@@ -150,5 +150,7 @@ def test_two_points_of_each_of_three_searches_are_enough_to_answer(coarse: int) 
     ("low", "high", "word"),
     [(0.1, 0.49, MATTERS), (0.1, 0.5, UNKNOWN), (0.5, 0.9, UNKNOWN), (0.51, 0.9, ALIKE), (0.2, 0.9, UNKNOWN)],
 )
-def test_the_word_says_on_which_side_of_one_half_the_interval_lies(low: float, high: float, word: str) -> None:
+def test_the_word_follows_from_the_side_of_one_half_on_which_the_interval_is(
+    low: float, high: float, word: str
+) -> None:
     assert Top(share=(low + high) / 2, low=low, high=high, tolerance=0.1, mean=()).word == word

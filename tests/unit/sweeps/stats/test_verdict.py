@@ -1,4 +1,4 @@
-"""Every word of the verdict from arms whose bounds are computed by hand."""
+"""Every word of the verdict, from arms with bounds computed by hand."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random:
     return verdict([arms], margin=2.0, level=0.05)
 
 
-def test_the_verdict_carries_the_bounds_that_it_rests_on() -> None:
+def test_the_verdict_has_the_bounds_behind_it() -> None:
     found = decided(0.5)
     assert (found.word, found.n, found.seeds) == ("TRANSFERS", 4, None)
     assert (found.low, found.high) == pytest.approx((0.5 - HALF, 0.5 + HALF), abs=1e-4)
@@ -55,7 +55,7 @@ def test_the_verdict_carries_the_bounds_that_it_rests_on() -> None:
 @pytest.mark.parametrize(
     ("regret", "word"),
     [
-        (-5.0, "TRANSFERS"),  # best may be better
+        (-5.0, "TRANSFERS"),  # best can be better
         (2 - HALF - 0.001, "TRANSFERS"),
         (2 - HALF + 0.001, "UNDECIDED"),
         (2.0, "UNDECIDED"),
@@ -67,13 +67,13 @@ def test_the_word_changes_where_a_bound_meets_the_margin(regret: float, word: st
     assert decided(regret).word == word
 
 
-def test_a_point_that_loses_much_fails_whatever_native_gains() -> None:
+def test_a_point_that_loses_much_fails_for_any_gain_of_native() -> None:
     for gain in (-5.0, 0.0, 0.5, 9.0):
         assert decided(2 + HALF + 0.001, scratch=gain, random=gain).word == "FAILS"
 
 
-def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
-    # native gains 3 over scratch without any spread in the contrast but that of best: half of it is 1.5 < 2
+def test_half_of_a_significant_gain_is_the_margin_if_it_is_smaller() -> None:
+    # native gains 3 over scratch without spread of its own: half of that is 1.5 < 2
     arms = {"native": NATIVE, "best": below(0.2), "scratch": below(3.0, spread=0.0), "random": below(9.0)}
     found = verdict([arms], margin=2.0, level=0.05)
     assert (found.word, found.halved, found.margin, found.declared) == ("TRANSFERS", True, 1.5, 2.0)
@@ -84,8 +84,8 @@ def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
     assert found.word == "FAILS"
 
 
-def test_no_distillation_at_all_never_transfers_where_native_gains() -> None:
-    # proven: above 1.59; of the declared margin, 2, a loss of 1.6 with little spread is inside
+def test_no_distillation_never_transfers_if_native_gains() -> None:
+    # every gain here is significant, so half of it is the margin; the declared margin of 5 would allow the loss
     for gain in (1.6, 2.0, 3.9):
         scratch = below(gain, spread=0.1)
         arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
@@ -94,7 +94,7 @@ def test_no_distillation_at_all_never_transfers_where_native_gains() -> None:
 
 
 def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
-    # A contrast (native + scratch) / 2 - best whose spread is twice that of the regret decides nothing any more.
+    # The contrast (native + scratch) / 2 - best has the spread of the gain, too, and may no longer decide.
     noisy = {repeat: NATIVE[repeat] - 3.0 - 3.0 * SPREAD[repeat] for repeat in NATIVE}
     arms = {"native": NATIVE, "best": below(0.2), "scratch": noisy}
     found = verdict([arms], margin=1.6, level=0.25)
@@ -103,13 +103,13 @@ def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
     assert (found.word == "TRANSFERS") == (bounds(contrast, 0.25)[1] < 0)
 
 
-def test_nothing_to_transfer_needs_the_proof_that_all_are_alike() -> None:
+def test_flat_needs_every_difference_within_the_margin() -> None:
     edge = 2 - HALF - 0.001  # the upper bound of native minus a rival is just below the margin of 2
     assert decided(0.0, scratch=edge, random=edge).word == "FLAT"
     assert decided(0.0, scratch=edge + 0.002, random=0.0).word == "UNDECIDED"
     assert decided(0.0, scratch=0.0, random=edge + 0.002).word == "UNDECIDED"
-    assert decided(edge + 0.002, scratch=0.0, random=0.0).word == "UNDECIDED", "best might lose more than the margin"
-    assert decided(0.0, scratch=-9.0, random=0.0).word == "FLAT", "native may be worse than a rival"
+    assert decided(edge + 0.002, scratch=0.0, random=0.0).word == "UNDECIDED", "best may lose more than the margin"
+    assert decided(0.0, scratch=-9.0, random=0.0).word == "FLAT", "native can be worse than a rival"
 
 
 def over_searches(gains: list[float], regrets: list[float]) -> list[dict[str, dict[int, float]]]:
@@ -124,18 +124,18 @@ def over_searches(gains: list[float], regrets: list[float]) -> list[dict[str, di
 SMALL_GAIN = over_searches([0.40, 0.55, 0.20, 0.70, 0.55], [0.00, 0.05, 0.25, -0.05, 0.10])
 
 
-def test_a_verdict_is_not_flat_with_a_proven_gain_however_small() -> None:
+def test_a_verdict_is_not_flat_with_a_significant_gain_even_a_small_one() -> None:
     found = verdict(SMALL_GAIN, margin=1.0, level=0.01)
     assert found.beats["scratch"] > 0
     assert (found.word, found.halved, found.margin) == ("UNDECIDED", True, pytest.approx(0.24))
     assert present(found.seeds) > found.n
     old = verdict(SMALL_GAIN, margin=1.0, level=0.01, rule=1)
-    assert old.word == "FLAT", "as a sweep was told that declared the first rule"
+    assert old.word == "FLAT", "rule 1 ignores a small gain"
     assert (old.low, old.high, old.margin) == (found.low, found.high, found.margin)
 
 
 def test_a_verdict_is_not_flat_with_an_interval_of_the_gain_above_0() -> None:
-    # at 1 % the gain is not proven, but the 95 % interval that is shown is above 0
+    # the gain is not significant at 0.1 %, but its 95 % interval is above 0
     searches = over_searches([0.1, 0.5, 0.3, 0.5, 0.2], [0.0, 0.1, 0.0, 0.1, -0.1])
     found = verdict(searches, margin=1.0, level=0.001)
     assert found.beats["scratch"] < 0 < present(present(found.gain).low)
@@ -145,10 +145,10 @@ def test_a_verdict_is_not_flat_with_an_interval_of_the_gain_above_0() -> None:
 
 
 @pytest.mark.parametrize(("rule", "word", "sd"), [(1, "TRANSFERS", 0.0), (2, "UNDECIDED", 3.0)])
-def test_searches_that_agree_by_luck_are_as_uncertain_as_their_seeds(rule: int, word: str, sd: float) -> None:
+def test_searches_that_agree_by_chance_are_as_uncertain_as_their_seeds(rule: int, word: str, sd: float) -> None:
     arms = {"native": NATIVE, "best": below(0.0, spread=6.0), "scratch": below(9.0)}
     found = verdict([arms, arms, arms, arms], margin=1.0, level=0.05, rule=rule)
-    # four seeds with a standard deviation of 6 give the mean of a search 3, and that of four searches 1.5
+    # with four seeds of sd 6, the mean of a search has sd 3, and that of four searches 1.5
     assert (found.word, found.sd, found.n) == (word, pytest.approx(sd), 4)
     assert found.regret.high == pytest.approx(sd * HALF_SHARED, abs=1e-4)
     assert found.high == pytest.approx(sd * HALF, abs=1e-4)
@@ -164,15 +164,15 @@ def test_a_single_rival_is_tested_at_the_whole_level_and_without_rivals_no_verdi
     assert (found.word, found.beats) == ("TRANSFERS", {})
 
 
-def test_undecided_names_the_seeds_that_would_decide_it_as_estimated() -> None:
+def test_undecided_comes_with_the_estimated_seeds_that_would_decide() -> None:
     # 1 point away, sd 1: (1.8946 + 0.8960) / sqrt(8) = 0.987 with 8, (1.9432 + 0.9057) / sqrt(7) = 1.077 with 7
     assert (decided(1.0).word, decided(1.0).seeds) == ("UNDECIDED", 8)
     assert decided(3.0).seeds == 8
-    assert decided(2.0).seeds is None, "at the margin itself no number would"
+    assert decided(2.0).seeds is None, "at the margin no number of seeds decides"
 
 
-def test_the_seeds_that_decide_also_tell_what_native_gains() -> None:
-    # The regret is settled; native has to be told from a rival (at half of the level) or from the margin.
+def test_the_seeds_that_decide_also_settle_the_gain_of_native() -> None:
+    # The regret is settled; native must be distinguished from a rival (at half the level) or from the margin.
     found = decided(-5.0, scratch=0.5, random=0.5)
     assert found.word == "FLAT"
     found = decided(-5.0, scratch=1.0, random=1.0)
@@ -209,7 +209,7 @@ ARMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("native", "best", "scra
 
 @settings(max_examples=60, deadline=None)
 @given(ARMS, st.floats(0.01, 10), st.sampled_from([0.05, 0.05 / 2, 0.05 / 3]))
-def test_whatever_the_arms_the_word_agrees_with_the_bounds(
+def test_for_any_arms_the_word_agrees_with_the_bounds(
     arms: dict[str, dict[int, float]], margin: float, level: float
 ) -> None:
     found = decide([arms], margin=margin, level=level)
@@ -237,7 +237,9 @@ def test_whatever_the_arms_the_word_agrees_with_the_bounds(
 
 @settings(max_examples=40, deadline=None)
 @given(ARMS, st.floats(-50, 50))
-def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[int, float]], luck: float) -> None:
+def test_an_offset_shared_by_all_arms_of_a_repeat_changes_no_word(
+    arms: dict[str, dict[int, float]], luck: float
+) -> None:
     whole = {name: {repeat: float(round(value)) for repeat, value in scores.items()} for name, scores in arms.items()}
     moved = {name: {r: value + r * round(luck) for r, value in scores.items()} for name, scores in whole.items()}
     assert decide([whole], margin=1.0, level=0.05) == decide([moved], margin=1.0, level=0.05)
@@ -249,8 +251,8 @@ def third(gains: list[float], losses: list[float], *, level: float = 0.05, share
     return present(found)
 
 
-def test_rule_3_says_each_word_at_a_share_of_the_gain() -> None:
-    # 20 % of a gain of 10 are 2 points; the four losses have a standard deviation of 1, as SPREAD.
+def test_rule_3_decides_each_word_at_a_share_of_the_gain() -> None:
+    # 20 % of a gain of 10 are 2 points; the four losses have sd 1, like SPREAD.
     gains = [10.0] * 4
     for loss, word in (
         (2 - HALF - 0.001, "TRANSFERS"),
@@ -266,10 +268,10 @@ def test_rule_3_says_each_word_at_a_share_of_the_gain() -> None:
     assert found.seeds == seeds_needed(1.0, 0.5, level=0.05)
 
 
-def test_rule_3_takes_the_variance_of_the_searches_as_it_is_and_needs_three_of_them() -> None:
+def test_rule_3_uses_the_observed_variance_of_the_searches_and_needs_three_of_them() -> None:
     seeds = {0: 70.0, 1: 74.0}
     alike = [{"native": seeds, "best": {0: 75.0, 1: 69.0}, "scratch": {0: 50.0, 1: 54.0}} for _ in range(3)]
     assert present(decide(alike, margin=1.0, margin_share=0.2, level=0.01, rule=3)).sd == 0.0
     few = present(decide(alike[:2], margin=1.0, margin_share=0.2, level=0.01, rule=3))
-    assert (few.word, few.n, few.seeds) == ("UNDECIDED", 2, None), "two seeds of the first search"
+    assert (few.word, few.n, few.seeds) == ("UNDECIDED", 2, None), "the unit is the two seeds of the first search"
     assert decide([{"native": seeds}], margin=1.0, level=0.01, rule=3) is None

@@ -1,4 +1,4 @@
-"""A sweep whose trainer scores a loss: whatever is read of it speaks of the loss, and lower is better everywhere."""
+"""A sweep whose trainer scores a loss: every output names the loss, and lower is better everywhere."""
 
 import contextlib
 import csv
@@ -46,7 +46,7 @@ from tests.support.sweeps.small_sweeps import tasks_of
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 
-# Of a share, a confidence and a level of a test there are per cents; of a loss there are none.
+# Shares, confidence levels and test levels are in per cent; a loss never is.
 OF_ACCURACY = re.compile(
     r"accurac|\d points?\b(?! proposed)|points? (?:of test|lost|gained|over)|%, n=|(?:validation|test) %", re.I
 )
@@ -56,18 +56,14 @@ OF_ACCURACY = re.compile(
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a storage with a finished sweep "s" that tunes on "here" and transfers to "there"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('loss')}/s.db"
-    return worked(url, loss_spec(target={"dataset": "there"}))
-
-
-def worked(url: str, spec: Spec) -> str:
-    assert create_sweep(resolve(url), "s", spec).new
+    assert create_sweep(resolve(url), "s", loss_spec(target={"dataset": "there"})).new
     assert run_worker(resolve(url), "s") == 0
     with open_sweep(url, "s", write=True) as (engine, sweep):
         trials.complete(engine, sweep)
     return url
 
 
-def test_the_lowest_loss_wins_and_is_stored_with_its_sign_turned(url: str) -> None:
+def test_the_lowest_loss_wins_and_is_stored_negated(url: str) -> None:
     with open_sweep(url, "s") as (engine, sweep):
         winner, rows, outcomes = best(engine, sweep), trial_rows(engine, sweep), tasks_of(engine)
         assert audit(engine, sweep).violations == []
@@ -89,12 +85,12 @@ def test_the_lowest_loss_wins_and_is_stored_with_its_sign_turned(url: str) -> No
     )
 
 
-def test_best_trials_and_status_say_the_loss(url: str, kd_sweeps: Commands) -> None:
-    code, said, _ = kd_sweeps("best", "s", "--storage", url)
+def test_best_and_trials_print_the_loss(url: str, kd_sweeps: Commands) -> None:
+    code, text, _ = kd_sweeps("best", "s", "--storage", url)
     assert code == 0
-    assert re.search(r"^validation   0\.0347, n=2, no interval$", said, re.M)
-    assert re.search(r"^incumbent    search trial 1: decay = 0\.02\d*, rate = 0\.4\d*, 0\.0347 \(n=1\)$", said, re.M)
-    assert "tuning gains 0.068 over a rate of 0" in " ".join(said.split())
+    assert re.search(r"^validation   0\.0347, n=2, no interval$", text, re.M)
+    assert re.search(r"^incumbent    search trial 1: decay = 0\.02\d*, rate = 0\.4\d*, 0\.0347 \(n=1\)$", text, re.M)
+    assert "tuning gains 0.068 over a rate of 0" in " ".join(text.split())
     code, table, _ = kd_sweeps("trials", "s", "--storage", url)
     head, *lines = table.splitlines()
     assert head.split() == [
@@ -113,14 +109,14 @@ def test_best_trials_and_status_say_the_loss(url: str, kd_sweeps: Commands) -> N
     assert re.search(r" 0\.03\d+ +0\.03\d+ +0 +0$", line)
     code, answer, _ = kd_sweeps("best", "s", "-f", "json", "--storage", url)
     assert json.loads(answer)["score"]["minimize"] is True
-    assert OF_ACCURACY.findall(said + table) == []
+    assert OF_ACCURACY.findall(text + table) == []
     assert Sweep.open("s", storage=url).best.score == LOSS
     assert re.fullmatch(
         r"decay = 0\.02\d*, rate = 0\.4\d*: validation 0\.0347, n=2", str(Sweep.open("s", storage=url).best)
     )
 
 
-def test_while_it_runs_a_line_says_how_low_the_loss_is(url: str) -> None:
+def test_the_line_of_a_running_sweep_has_the_loss(url: str) -> None:
     with open_sweep(url, "s") as (engine, _):
         tasks = tasks_of(engine)
     spec = loss_spec(target={"dataset": "there"})
@@ -129,7 +125,7 @@ def test_while_it_runs_a_line_says_how_low_the_loss_is(url: str) -> None:
     assert insight(spec, tasks) == "there: best 0.0347, a rate of 0 0.103 (provisional, validation)"
 
 
-def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None:
+def test_the_page_its_tables_and_its_figures_name_the_loss(url: str) -> None:
     with open_sweep(url, "s") as (engine, sweep):
         stored = findings(read(engine, sweep))
     files = folder.files(stored)
@@ -138,7 +134,7 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     assert "would add 0.014 (95 % CI 0.011 to 0.017) to the default" in page
     assert "| method | rate, decay | validation loss | test loss | gain of best over this |" in page
     assert "| A rate of 0 (`plain`) | 0, 0.1 | 0.1034 ± 0.0004 (n=3) | 0.1034 ± 0.0003 (n=3) | +0.0687 (n=3" in page
-    assert "| Random values (`random`) |  | 0.0584 [0.0000, 0.139" in page, "no interval leaves the bounds"
+    assert "| Random values (`random`) |  | 0.0584 [0.0000, 0.139" in page, "an interval stays within the bounds"
     assert "scored by validation loss, without pruning" in page
     assert "the one with the lowest mean over fresh seeds is `best`" in page
     assert page.count("A lower loss is better; differences are positive where they are better.") == 2
@@ -156,16 +152,16 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     assert kept.axis == "reduction of test loss against a rate of 0"
 
 
-def test_the_fitted_surface_is_lowest_where_the_loss_is_whatever_the_order_of_the_parameters(url: str) -> None:
+def test_the_fitted_surface_is_best_at_the_lowest_loss_in_any_order_of_the_parameters(url: str) -> None:
     with open_sweep(url, "s") as (engine, sweep):
         surface = findings(read(engine, sweep)).surfaces[0]
-    assert surface.parameters == ("rate", "decay"), "a point has them in another order"
+    assert surface.parameters == ("rate", "decay"), "the parameters of a point are in another order"
     assert surface.top is not None
     columns = [sum(column) for column in surface.top.mean]
     assert abs((columns.index(max(columns)) + 0.5) / len(columns) - 0.6) < 0.1
 
 
-def test_the_studies_of_the_dashboard_hold_minus_the_loss_and_say_so(url: str) -> None:
+def test_the_studies_of_the_dashboard_have_the_negated_loss_and_a_note_about_it(url: str) -> None:
     with contextlib.closing(open_studies(resolve(url))) as studies:
         study = optuna.load_study(study_name="s", storage=studies.storage)
         assert (study.direction, study.metric_names) == (optuna.study.StudyDirection.MAXIMIZE, ["neg_val_loss"])
@@ -174,7 +170,7 @@ def test_the_studies_of_the_dashboard_hold_minus_the_loss_and_say_so(url: str) -
     assert "Values are minus the loss, so that the highest is the best." in note
 
 
-def test_a_tracker_gets_the_loss_as_the_trainer_gave_it(url: str) -> None:
+def test_a_tracker_gets_the_loss_with_the_sign_of_the_trainer(url: str) -> None:
     with open_sweep(url, "s") as (engine, sweep):
         by_key = {run.key: run for run in runs(read(engine, sweep))}
     run = by_key["transfer#target.best.0"]
@@ -184,7 +180,7 @@ def test_a_tracker_gets_the_loss_as_the_trainer_gave_it(url: str) -> None:
     assert not any("accuracy" in name for name in run.metrics)
 
 
-def test_a_csv_has_the_loss_as_the_trainer_gave_it_and_is_judged_so(url: str, tmp_path: Path) -> None:
+def test_a_csv_has_the_loss_with_the_sign_of_the_trainer_and_judge_minimizes_it(url: str, tmp_path: Path) -> None:
     with open_sweep(url, "s") as (engine, sweep):
         (tmp_path / "results.csv").write_text(folder.results_csv(findings(read(engine, sweep))))
     lines = [*csv.DictReader((tmp_path / "results.csv").read_text().splitlines())]
@@ -216,7 +212,7 @@ class _PlainKind(LossKind):
     features = Features(score=LOSS, defaults=("default",))
 
 
-def test_without_an_untreated_arm_a_new_sweep_gives_the_margin_as_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_untreated_arm_the_margin_must_be_given_as_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_trainer, "PLAIN_KIND", _PlainKind(), raising=False)
     name = f"{loss_trainer.__name__}:PLAIN_KIND"
     with pytest.raises(SpecError) as refused:
@@ -233,7 +229,7 @@ def test_without_an_untreated_arm_a_new_sweep_gives_the_margin_as_a_loss(monkeyp
 
 
 class _OfItsTable(Spec):
-    """A spec whose trainer depends on its note, as one may depend on a table."""
+    """A spec whose trainer depends on its note, in place of a table."""
 
     @property
     def kind(self) -> TrainerKind:
@@ -255,7 +251,7 @@ def test_the_engine_asks_the_trainer_that_a_spec_is_made_with(monkeypatch: pytes
 
 @dataclass
 class _Wrong(LossTrainer):
-    """A trainer whose validation score, curve or test score is no loss."""
+    """A trainer whose validation score, curve or test score is out of bounds or not a number."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
         made = super().train(run, progress)
@@ -274,7 +270,7 @@ class _WrongKind(LossKind):
         return _Wrong(spec)
 
 
-def test_a_score_outside_its_bounds_is_an_error_and_one_that_is_not_a_number_diverged(
+def test_a_score_outside_its_bounds_is_an_error_and_nan_counts_as_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loss_trainer, "WRONG", _WrongKind(), raising=False)
@@ -290,9 +286,11 @@ def test_a_score_outside_its_bounds_is_an_error_and_one_that_is_not_a_number_div
     assert (tasks["search#1"].reason or "").endswith(f"the score of search#1 is -0.5{correct}")
     assert tasks["search#2"].reason == "the score of search#2 is nan"
     on_the_way = tasks["search#3"].reason or ""
-    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), "or else the sweep could not be read"
+    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), (
+        "an invalid curve would make the sweep unreadable"
+    )
     tested = tasks["transfer#source.best.0"].reason or ""
     assert tested.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
     assert tasks["transfer#source.plain.0"].error_class == "nan"
     (plain,) = [row for row in stored.rows if row.method == "plain"]
-    assert level(LOSS, plain.test) == "5.00 (n=3)", "one that diverged counts as the worst loss there is"
+    assert level(LOSS, plain.test) == "5.00 (n=3)", "a diverged training counts as the worst possible loss"

@@ -1,4 +1,4 @@
-"""What a trainer scores: how it is stored, and how levels and differences of it are written."""
+"""The score of a trainer: how it is stored, and how its levels and differences are written."""
 
 import math
 from typing import Any
@@ -26,20 +26,22 @@ BLEU = Score(name="BLEU", unit="", difference="", scale=1.0, high=100.0)
         (BLEU, 31.25, "31.2"),
     ],
 )
-def test_a_level_is_turned_back_and_has_its_unit_and_the_digits_that_fit(score: Score, given: float, text: str) -> None:
+def test_a_level_is_written_in_the_given_sign_with_its_unit_and_suitable_digits(
+    score: Score, given: float, text: str
+) -> None:
     stored = score.signed(given)
     assert score.signed(stored) == given
     assert score.text(stored) == score.scaled_text(score.scaled(stored)) == text
     assert score.number(stored) == text.partition(" ")[0]
 
 
-def test_higher_is_better_in_the_storage_whatever_the_trainer_says() -> None:
+def test_stored_scores_are_better_if_higher_for_every_trainer() -> None:
     assert LOSS.signed(0.1) > LOSS.signed(0.2)
     assert (LOSS.bounds, ACCURACY.bounds, LATENCY.bounds) == ((-5.0, -0.0), (0.0, 1.0), (-math.inf, -0.0))
     assert LATENCY.scaled(LATENCY.signed(0.1) - LATENCY.signed(0.3)) == pytest.approx(200.0)
 
 
-def test_numbers_of_one_sentence_have_as_many_decimals_as_the_largest_needs() -> None:
+def test_numbers_of_a_sentence_have_the_decimals_that_the_largest_needs() -> None:
     assert LOSS.decimals(1, 0.0021, -0.0004, 0.0046) == 4
     assert LATENCY.decimals(1, 120.0, 3.0) == 0
     assert (ACCURACY.decimals(1, 0.0021), ACCURACY.decimals(2, 120.0)) == (1, 2)
@@ -90,12 +92,12 @@ def test_sentences_heads_and_axes_name_the_score(score: Score, amounts: list[str
 
 
 @pytest.mark.parametrize("wrong", [{"name": ""}, {"low": 1.0}, {"scale": 0.0}, {"scale": math.inf}, {"high": math.nan}])
-def test_a_score_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_invalid_score_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"a score needs a name, low < high and scale > 0, got Score\("):
         Score(**wrong)
 
 
-def test_programs_read_a_name_that_says_whether_the_sign_was_turned() -> None:
+def test_the_key_of_a_score_tells_whether_it_is_negated() -> None:
     assert [score.key("val") for score in (ACCURACY, LOSS, LATENCY)] == [
         "val_accuracy",
         "neg_val_loss",

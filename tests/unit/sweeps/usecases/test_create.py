@@ -1,4 +1,4 @@
-"""Creating a sweep by real processes at once, and by processes that die in between: one sweep, whole."""
+"""Creating a sweep by processes at once and by processes that die: one complete sweep results."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ from tests.support.sweeps.small_sweeps import FORK, PRELOADED, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9
 
-# What a create imports on its way, so that several of them are at it at once and not at importing.
+# Imported in advance, so that creates run at the same time instead of importing.
 FORK.set_forkserver_preload([*PRELOADED, "scipy.stats.qmc", "sklearn.datasets"])
 
 
@@ -71,12 +71,7 @@ def outcome_is_readable(url: str) -> None:
         assert (found.violations, found.warnings, found.planned) == ([], [], len(tasks))
 
 
-def is_no_sweep(url: str) -> None:
-    with pytest.raises((NotAStorage, SweepNotFound)), open_sweep(url, "s"):
-        pass
-
-
-def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies_and_deleted_ones_are_made_again(
+def test_a_sweep_created_meanwhile_keeps_its_studies_and_a_deleted_study_is_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path}/kd-sweeps.db"
@@ -88,26 +83,27 @@ def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies_and_deleted_one
     outcome_is_readable(url)
     optuna.delete_study(study_name="s", storage=url)
     assert not create_sweep(resolve(url), "s", requested(resolve(url), "s", SpecRequest())).new, (
-        "its name alone is enough"
+        "the name alone finds the sweep"
     )
     outcome_is_readable(url)
 
 
 @pytest.mark.processes
-def test_what_creates_leave_that_are_killed_at_each_point_in_turn_is_completed_by_the_next(tmp_path: Path) -> None:
+def test_a_create_completes_what_killed_ones_left_at_each_point(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/kd-sweeps.db"
     for point in POINTS["create"]:
         assert exit_code(start(storage_url, crash_at=point + ":3" * point.startswith("study-"))) == KILLED, point
-        is_no_sweep(storage_url)
+        with pytest.raises((NotAStorage, SweepNotFound)), open_sweep(storage_url, "s"):
+            pass
     assert create_sweep(resolve(storage_url), "s", SMALL).new
     outcome_is_readable(storage_url)
 
 
 @pytest.mark.processes
-def test_of_several_at_once_on_an_empty_database_one_creates_though_another_died_with_the_lock_in_its_hand(
+def test_of_several_creates_on_an_empty_database_one_succeeds_even_if_another_died_holding_the_lock(
     storage_url: str,
 ) -> None:
-    """That more of them make the tables once: tests/processes/storage/test_processes.py."""
+    """tests/processes/storage/test_processes.py creates the tables with more processes."""
     at = time.time() + 1.0
     doomed = start(storage_url, crash_at="create-locked")
     waiting = [start(storage_url, at=at) for _ in range(3)]
@@ -117,14 +113,14 @@ def test_of_several_at_once_on_an_empty_database_one_creates_though_another_died
 
 
 @pytest.mark.slow
-def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(storage_url: str) -> None:
-    """Also while Optuna makes its tables, where there is no failpoint. Each one lives a little longer."""
+def test_a_create_killed_repeatedly_at_any_instant_is_completed_in_the_end(storage_url: str) -> None:
+    """Also while Optuna makes its tables, where there is no failpoint. Each process lives a little longer."""
     kills = 0
     while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
         kills += 1
         with contextlib.suppress(NotAStorage, SweepNotFound), open_sweep(storage_url, "s"):
             outcome_is_readable(storage_url)
-    assert kills > 5, "it was never killed in the middle"
+    assert kills > 5, "hardly any process was killed in the middle"
     assert code in (NEW, THERE_ALREADY)
     outcome_is_readable(storage_url)
 
@@ -135,7 +131,7 @@ def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
     return exit_code(process)
 
 
-def test_a_sweep_made_before_keeps_the_rule_that_it_declared(tmp_path: Path, in_memory: None) -> None:
+def test_an_existing_sweep_keeps_its_declared_rule(tmp_path: Path, in_memory: None) -> None:
     url = resolve(f"sqlite:///{tmp_path}/s.db")
     old = create_sweep(url, "s", SMALL).spec
     new = override(SMALL, {"transfer.rule": RULE, "transfer.margin_share": 0.2})

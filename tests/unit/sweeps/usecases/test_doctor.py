@@ -1,4 +1,4 @@
-"""The doctor: what this machine has, and what a worker elsewhere needs."""
+"""The doctor: what this machine has, and what its sweeps need."""
 
 import os
 import subprocess
@@ -21,8 +21,8 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import write_npz
 
 
-def said(name: str, tmp_path: Path) -> Check:
-    (found,) = [one for one in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if one.name == name]
+def checked(name: str, tmp_path: Path) -> Check:
+    (found,) = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == name]
     return found
 
 
@@ -34,30 +34,30 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("threads", "text"), [(None, "1 thread"), ("4", "4 threads")])
-def test_without_a_gpu_it_says_how_many_threads_a_worker_has_and_asks_nobody(
+def test_without_a_gpu_doctor_reports_the_threads_of_a_worker_without_starting_tensorflow(
     threads: str | None, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "gpu_files", list)
-    monkeypatch.setattr(doctor, "run_in_subprocess", None)  # to call it fails
+    monkeypatch.setattr(doctor, "run_in_subprocess", None)  # calling it would fail
     if threads is not None:
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
-    assert said("gpu", tmp_path) == Check("gpu", "ok", f"no GPU: each worker trains with {text}")
+    assert checked("gpu", tmp_path) == Check("gpu", "ok", f"no GPU: each worker trains with {text}")
 
 
-def test_gpus_are_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_listed_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0"), Path("/dev/nvidia1")])
     monkeypatch.setattr(doctor, "run_in_subprocess", lambda *_, **__: ["NVIDIA A", "NVIDIA B"])
     text = "TensorFlow sees 0 NVIDIA A, 1 NVIDIA B; a worker on each: kd-sweeps launch NAME --gpus 0,1"
-    assert said("gpu", tmp_path) == Check("gpu", "ok", text)
+    assert checked("gpu", tmp_path) == Check("gpu", "ok", text)
 
 
-def test_a_tensorflow_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensorflow_that_does_not_start_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> list[str]:
         raise ImportError("libcudart.so.12: cannot open shared object file")
 
     monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0")])
     monkeypatch.setattr(doctor, "run_in_subprocess", broken)
-    found = said("gpu", tmp_path)
+    found = checked("gpu", tmp_path)
     assert (found.level, "does not start: libcudart.so.12: cannot open" in found.text) == ("warn", True)
 
 
@@ -69,18 +69,18 @@ def test_a_tensorflow_that_does_not_start_is_one_line(tmp_path: Path, monkeypatc
         (("sbatch", "squeue", "scancel"), "ok", "sbatch, squeue, scancel found: launch --on slurm"),
     ],
 )
-def test_it_says_whether_slurm_is_here(
+def test_doctor_reports_whether_slurm_is_installed(
     programs: tuple[str, ...], level: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in programs:
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = said("slurm", tmp_path)
+    found = checked("slurm", tmp_path)
     assert (found.level, text in found.text) == (level, True), found
 
 
 @pytest.mark.parametrize("name", ["kd", "storage", "sweeps"])
-def test_a_package_of_another_program_that_has_our_name_is_named(
+def test_a_package_of_another_program_with_our_name_is_reported(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, package = list(sys.path), tmp_path / "other" / name / "__init__.py"
@@ -101,13 +101,14 @@ def test_a_package_of_another_program_that_has_our_name_is_named(
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["kd", "storage"])
-def test_where_another_package_hides_ours_nothing_starts_and_the_last_line_names_it(name: str, tmp_path: Path) -> None:
+def test_if_another_package_hides_ours_nothing_starts_and_the_last_line_names_it(name: str, tmp_path: Path) -> None:
     package = tmp_path / name / "__init__.py"
     package.parent.mkdir()
     package.touch()
     path = (str(tmp_path), str(REPOSITORY), sysconfig.get_path("purelib"))
+    # -S, since an editable install would find our modules.
     done = subprocess.run(
-        [sys.executable, "-S", "-P", "-m", "sweeps.cli", "doctor"],  # -S: an editable install finds our modules anyway
+        [sys.executable, "-S", "-P", "-m", "sweeps.cli", "doctor"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
@@ -140,11 +141,11 @@ def test_datasets_by_name_and_own_networks_need_nothing() -> None:
         ("target.teacher", "logits:/no/such/logits.npz", "/no/such/logits.npz", False),
     ],
 )
-def test_what_is_the_users_own_is_named_and_looked_for(key: str, value: str, what: str, here: bool) -> None:
+def test_modules_and_files_of_the_user_are_listed_and_looked_for(key: str, value: str, what: str, here: bool) -> None:
     assert _found(override(ALONE, {key: value})) == [(what, here)]
 
 
-def test_a_module_of_several_roles_is_named_once_and_a_file_that_is_here_is_found(tmp_path: Path) -> None:
+def test_a_module_of_several_roles_is_listed_once_and_an_existing_file_is_found(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "mine.npz")
     spec = override(
         ALONE,
@@ -153,7 +154,7 @@ def test_a_module_of_several_roles_is_named_once_and_a_file_that_is_here_is_foun
     assert _found(spec) == [("module mine", False), (str(path), True)]
 
 
-def test_pretrained_networks_of_methods_and_teachers_are_one_line(
+def test_pretrained_networks_of_methods_and_teachers_share_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("KERAS_HOME", "KD_SWEEPS_WEIGHTS", "HOME"):
@@ -165,7 +166,7 @@ def test_pretrained_networks_of_methods_and_teachers_are_one_line(
     assert _found(spec) == [("ImageNet weights of mobilenet, mobilenetv2", False)]
 
 
-def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
+def test_doctor_reports_what_the_unfinished_sweeps_of_the_storage_need(
     tmp_path: Path, in_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = f"sqlite:///{tmp_path}/a.db"
@@ -177,9 +178,10 @@ def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
         for name, student in (("plain", "cnn-small"), ("own", "my_model:build"), ("ended", "my_model:build")):
             url = created(text, override(SMALL, {"baselines.methods": [], "source.student": student}), name=name)
         cancel(url, "ended")
-        assert _said(url) == [("own", "ok", "needs module my_model: found")]
-    assert _said(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not found")]
+        assert _needs(url) == [("own", "ok", "needs module my_model: found")]
+    assert _needs(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not found")]
 
 
-def _said(url: sqlalchemy.URL) -> list[tuple[str, str, str]]:
-    return [(one.name, one.level, one.text) for one in examine(url, None) if one.name in ("plain", "own", "ended")]
+def _needs(url: sqlalchemy.URL) -> list[tuple[str, str, str]]:
+    checks = [check for check in examine(url, None) if check.name in ("plain", "own", "ended")]
+    return [(check.name, check.level, check.text) for check in checks]

@@ -1,4 +1,4 @@
-"""Launch and run: the first line, the second time, publishing, and the state after an interruption."""
+"""Launch and run: fallback data, a second run, publishing, and continuing."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_a_launch_publishes_what_it_finished(
         (0, {}, ["s"]),
         (143, {}, []),
         (0, {WORKER_VARIABLE: "host-1-ab-0"}, []),
-        (0, {WORKER_VARIABLE: "slurm-12_3.0-ab12", DETACHED_VARIABLE: "yes"}, ["s"]),  # no launch waits for it
+        (0, {WORKER_VARIABLE: "slurm-12_3.0-ab12", DETACHED_VARIABLE: "yes"}, ["s"]),  # no launch waits for this worker
     ],
 )
 def test_a_worker_publishes_unless_a_launch_will(
@@ -68,7 +68,7 @@ def test_a_worker_publishes_unless_a_launch_will(
 
 
 @pytest.mark.parametrize("workers", [0, 1_001])
-def test_a_number_of_workers_that_no_machine_has_is_refused_from_python_too(workers: int, tmp_path: Path) -> None:
+def test_a_number_of_workers_out_of_range_is_refused_from_python(workers: int, tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=f"--workers: got {workers}; allowed: 1 to 1000"):
         run.launch(Request(resolve(f"sqlite:///{tmp_path}/a.db"), "s"), workers=workers)
 
@@ -81,21 +81,21 @@ def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
-    urllib.request.install_opener(None)  # it keeps the proxies of its first use, for the whole process
+    urllib.request.install_opener(None)  # the opener keeps the proxies of its first use
     yield
     urllib.request.install_opener(None)
 
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("no_downloads")
-def test_without_any_source_quick_runs_on_digits_and_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_any_source_quick_runs_on_digits_after_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     spec = with_data(preset("quick"), None, say)
     assert (spec.source.dataset, spec.target.dataset) == ("digits", "digits-rgb")
     assert spec.search == preset("quick").search
-    said = capsys.readouterr().err.splitlines()
-    assert "mnist" in said[0]
-    assert "minutes" in said[0]
-    assert "runs digits -> digits-rgb instead" in said[1]
+    lines = capsys.readouterr().err.splitlines()
+    assert "mnist" in lines[0]
+    assert "minutes" in lines[0]
+    assert "runs digits -> digits-rgb instead" in lines[1]
     assert "digits -> digits-rgb instead" in spec.note
     with_data(spec, None, say)
     assert capsys.readouterr().err.startswith("nothing to download; about ")
@@ -103,7 +103,7 @@ def test_without_any_source_quick_runs_on_digits_and_says_so_first(capsys: pytes
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("no_downloads")
-def test_a_dataset_that_was_asked_for_by_name_is_never_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dataset_requested_by_name_is_never_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     from kd.errors import DataError
 
     with pytest.raises(DataError, match="cifar10"):
@@ -114,7 +114,7 @@ def test_a_dataset_that_was_asked_for_by_name_is_never_replaced(capsys: pytest.C
 def test_a_second_run_prints_the_report_and_trains_nothing(
     tmp_path: Path, in_memory: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its last lines: tests/processes/test_one_headline.py."""
+    """tests/processes/test_one_headline.py checks its last lines."""
     monkeypatch.chdir(tmp_path)
     url = worked(f"sqlite:///{tmp_path}/a.db")
     run.publish(url, "s")
@@ -133,7 +133,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> int:
     return 130
 
 
-def test_a_sweep_that_fell_back_continues_with_its_own_data(tmp_path: Path, launched: int) -> None:
+def test_a_sweep_that_fell_back_to_other_data_continues_with_it(tmp_path: Path, launched: int) -> None:
     fallen = override(
         preset("quick"),
         {"note": "MNIST could not be had"}
@@ -145,7 +145,7 @@ def test_a_sweep_that_fell_back_continues_with_its_own_data(tmp_path: Path, laun
         run_sweep(url, "s", override(preset("quick"), {"search.trials": 21}), workers=1, data_dir=None)
 
 
-def test_a_sweep_on_a_file_continues_whatever_its_path_is_spelt_as(
+def test_a_sweep_on_a_file_continues_with_any_spelling_of_its_path(
     tmp_path: Path, launched: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

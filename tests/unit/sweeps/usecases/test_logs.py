@@ -1,4 +1,4 @@
-"""Logs: the ends of the workers' files on this machine, and the stored logs of a task's attempts, from any machine."""
+"""Logs: the ends of the log files on this machine, and the stored logs of attempts from any machine."""
 
 import json
 from collections.abc import Callable
@@ -31,12 +31,12 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 
 def logged(key: str, text: str) -> str:
-    """Return a line as a worker writes it."""
+    """Return a line in the format of a worker."""
     record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
     return json.dumps(record | {"task": key, "message": text})
 
 
-def test_logs_shows_the_end_of_each_log_of_this_machine(
+def test_logs_prints_the_end_of_each_log_on_this_machine(
     kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -55,7 +55,7 @@ def test_logs_shows_the_end_of_each_log_of_this_machine(
     assert shown == ["noise in search#2", "", "noise in search#3", ""]
 
 
-def test_sweeps_of_one_name_in_two_storages_have_two_log_folders_and_an_older_folder_is_still_read(
+def test_sweeps_of_one_name_in_two_storages_have_two_log_folders_and_the_old_folder_is_still_read(
     kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -75,9 +75,7 @@ def test_sweeps_of_one_name_in_two_storages_have_two_log_folders_and_an_older_fo
     ]
 
 
-def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
-    kd_sweeps: KdSweeps, tmp_path: Path
-) -> None:
+def test_the_log_of_a_task_is_read_from_the_storage_attempt_by_attempt(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     url, log_file = created(f"sqlite:///{tmp_path}/kd-sweeps.db"), tmp_path / "worker.log"
 
     def run(claim: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
@@ -88,7 +86,7 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
             raise KeyError("a mistake")
         return quadratic(claim, params, steps)
 
-    log_file.write_text("what stood there before\n")
+    log_file.write_text("before\n")
     with Worker(DatabaseBackend.open(url, "s"), run=run, worker="w1", log_file=log_file) as worker:
         assert worker.work() == 0
     log_file.unlink()  # as on another machine
@@ -119,7 +117,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
     assert tasks.renew(engine, claim, 600, log="one\ntwo")
     lines = follow(LocalClient(url).open, "s", claim.key)
     assert [next(lines) for _ in range(3)] == [f"==> {claim.key} attempt 1: running, worker w on h", "one", "two"]
-    assert tasks.renew(engine, claim, 600, log="two\nthree")  # its first line was dropped
+    assert tasks.renew(engine, claim, 600, log="two\nthree")  # the first line was dropped
     assert next(lines) == "three"
     assert tasks.end(engine, claim, Ending("failed", "error", "boom", log="three\nfour"), cap=1)
     engine.dispose()
@@ -127,7 +125,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--task", "search#3"], "search#3 has not started yet"),
         (["--task", "dream#1"], "s has no task 'dream#1'"),
@@ -139,10 +137,10 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
         (["-n", "-1"], "--lines: got '-1'; allowed: a whole number from 0 to"),
     ],
 )
-def test_a_question_that_has_no_answer_is_one_line(
-    kd_sweeps: KdSweeps, tmp_path: Path, words: list[str], said: str
+def test_bad_options_of_logs_give_a_one_line_error(
+    kd_sweeps: KdSweeps, tmp_path: Path, words: list[str], message: str
 ) -> None:
     worked(f"sqlite:///{tmp_path}/kd-sweeps.db", stop_at="search#2")
     code, out, err = kd_sweeps("logs", "s", *words)
     assert (code in (1, 2), out, len(err.splitlines())) == (True, "", 1)
-    assert said in err
+    assert message in err

@@ -1,4 +1,4 @@
-"""The answer inside optuna-dashboard: read back with its own library, and seen in a browser on a running one."""
+"""The answer inside optuna-dashboard, read with its library and in a browser."""
 
 import contextlib
 import os
@@ -44,12 +44,12 @@ def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
 
     plotly_io = pytest.importorskip("plotly.io")
     plots = get_plotly_graph_objects(_published(url))
-    assert list(plots) == ["answer-0"], "the key figure alone"
+    assert list(plots) == ["answer-0"], "only the key figure is published"
     for text in plots.values():
         assert len(plotly_io.from_json(text).data) > 0
 
 
-def test_where_everything_has_failed_nothing_is_published_or_printed(
+def test_if_everything_has_failed_nothing_is_published_or_printed(
     tmp_path: Path, in_memory: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
@@ -62,7 +62,9 @@ def _owner(opened: Studies) -> Owner:
     return owner_of(opened.engine, queries.find_sweep(opened.engine, "s").id)
 
 
-def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_study_gives_a_one_line_warning_and_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = finished(tmp_path)
     optuna.delete_study(study_name="s", storage=url)
     publish(resolve(url), "s")
@@ -72,7 +74,7 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
 
 
 def _published(url: str) -> dict[str, Any]:
-    """Return every attribute that the search study has for the dashboard."""
+    """Return all system attributes of the search study."""
     with contextlib.closing(open_studies(resolve(url))) as opened:
         return dict(opened.storage.get_study_system_attrs(opened.ids()["s"]))
 
@@ -82,10 +84,10 @@ def _ids(url: str) -> dict[str, int]:
         return opened.ids()
 
 
-def test_two_that_finish_together_publish_one_after_the_other(
+def test_two_workers_that_finish_together_publish_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They use the lock of `create`, which test_create checks on both databases."""
+    """Both use the lock of `create`, which test_create checks on both databases."""
     url, both, met, write = finished(tmp_path), threading.Barrier(2), [], Studies.publish
 
     def meeting(*arguments: Any, **options: Any) -> None:
@@ -100,11 +102,13 @@ def test_two_that_finish_together_publish_one_after_the_other(
         list(pool.map(lambda _: publish(resolve(url), "s"), range(2)))
     after = _published(url)
     assert (met, capsys.readouterr().err) == ([], "")
-    assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, "the second one wrote nothing"
+    assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, (
+        "the second publish writes nothing"
+    )
     assert headline(analysed(resolve(url))) in "".join(str(after[key]) for key in sorted(after) if "note_str" in key)
 
 
-def test_publishing_the_same_again_writes_nothing(
+def test_publishing_again_writes_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written: list[str] = []
@@ -122,9 +126,7 @@ def test_publishing_the_same_again_writes_nothing(
     assert capsys.readouterr().err == ""
 
 
-def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_publishing_after_a_killed_publish_leaves_the_whole_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _published(url)
     with contextlib.closing(open_studies(resolve(url))) as studies:
         names = {key.split(":")[2] for key in whole if key.startswith("dashboard:plot_data:")}
@@ -141,13 +143,13 @@ def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
         killed.setattr(optuna.storages.RDBStorage, "set_study_system_attr", dying)
         with pytest.raises(KeyboardInterrupt):
             publish(resolve(url), "s")
-    assert _told(_published(url)) != _told(whole)
+    assert _displayed(_published(url)) != _displayed(whole)
     publish(resolve(url), "s")
-    assert _told(_published(url)) == _told(whole)
+    assert _displayed(_published(url)) == _displayed(whole)
 
 
-def _told(attrs: dict[str, object]) -> dict[str, object]:
-    """Return what the dashboard shows, without version numbers and emptied parts."""
+def _displayed(attrs: dict[str, object]) -> dict[str, object]:
+    """Return what the dashboard displays, without version numbers and emptied parts."""
     return {key: value for key, value in attrs.items() if key != "dashboard:note_ver" and value}
 
 
@@ -157,7 +159,7 @@ MARKUP = """<script>document.title = "owned"</script><img src="x" onerror="docum
 
 
 @pytest.mark.processes
-def test_who_watches_the_dashboard_sees_figures_and_verdict_and_any_markup_of_a_note_as_text(
+def test_the_dashboard_displays_figures_and_verdict_and_escapes_markup_of_a_note(
     url: str, browser: Browser, tmp_path: Path
 ) -> None:
     findings, number = analysed(resolve(url)), _ids(url)["s"]
@@ -169,7 +171,7 @@ def test_who_watches_the_dashboard_sees_figures_and_verdict_and_any_markup_of_a_
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            address = next(told[0] for line in process.stderr if (told := re.findall(r"http://\S+?:\d+/", line)))
+            address = next(urls[0] for line in process.stderr if (urls := re.findall(r"http://\S+?:\d+/", line)))
             study = f"{address}dashboard/studies/{number}"
             assert "What T and α gain on digits-rgb" in browser.dom(study)
             page = browser.dom(f"{study}/note")

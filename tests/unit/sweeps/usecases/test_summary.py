@@ -1,4 +1,4 @@
-"""A plan in a few lines that fit a terminal, and in detail. How each plan is worded is a golden page."""
+"""A plan in a few lines that fit a terminal, and in detail. The wording of each plan is a golden page."""
 
 import math
 
@@ -28,7 +28,7 @@ def test_a_plan_is_six_lines_that_fit_a_terminal(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "duration"),
     [
         (preset("tiny"), "1 minute"),
         (preset("quick"), "10 minutes"),
@@ -38,11 +38,11 @@ def test_a_plan_is_six_lines_that_fit_a_terminal(name: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value.preset,
 )
-def test_how_long_a_sweep_takes_on_two_cores(spec: Spec, said: str) -> None:
-    assert on_two_cores(expected_core_seconds(spec)) == said
+def test_the_duration_on_two_cores(spec: Spec, duration: str) -> None:
+    assert on_two_cores(expected_core_seconds(spec)) == duration
 
 
-def test_all_phases_and_tasks_are_listed_in_the_details() -> None:
+def test_the_details_list_every_phase_and_task() -> None:
     spec = before("full")
     lines = describe_details(spec, make_plan(spec))
     assert "phase    transfer:target: 330 tasks" in lines
@@ -58,7 +58,9 @@ def test_all_phases_and_tasks_are_listed_in_the_details() -> None:
         ({"outer.searches": 2, "transfer.looks": 1, "transfer.seeds": 10}, 0.01, 10, "seeds"),  # too few to count
     ],
 )
-def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float, number: int, unit: str) -> None:
+def test_the_plan_states_the_distance_it_can_detect(
+    changes: dict[str, int], level: float, number: int, unit: str
+) -> None:
     spec = override(before("quick"), changes)
     known = SEARCH_SD if unit == "searches" else PAIRED_SD
     low, high, origin = known["cifar10", "keras-student"]

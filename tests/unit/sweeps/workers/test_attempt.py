@@ -1,4 +1,4 @@
-"""An attempt: its outcome, the class of its failure, its retries, and the steps by which it is watched."""
+"""An attempt: its outcome, the class of its failure, its retries, and the steps that show it is alive."""
 
 import dataclasses
 import errno
@@ -61,23 +61,23 @@ def _spec(**caps: int) -> Spec:
         (StepTimeout("no step for 10 min"), "timeout"),
     ],
 )
-def test_each_failure_has_its_class(error: Exception, kind: str) -> None:
+def test_each_exception_has_its_failure_class(error: Exception, kind: str) -> None:
     assert class_of(error) == kind
 
 
-def test_a_baseline_without_its_weights_is_unavailable_and_a_teacher_without_them_is_not() -> None:
+def test_a_baseline_without_weights_is_unavailable_but_a_teacher_is_not() -> None:
     error = WeightsNotHere("no weights")
     assert class_of(error, "baselines") == "unavailable"
     assert class_of(error, "teachers") == "machine"
 
 
-def test_each_class_has_its_cap_and_0_is_no_limit() -> None:
+def test_each_class_has_its_cap_and_0_means_no_limit() -> None:
     spec = _spec(lost_worker=7, memory=6, database=5, nan=4, error=0)
     caps = {kind: cap_of(kind, spec) for kind in ("lost worker", "memory", "database", "nan", "error", "unavailable")}
     assert caps == {"lost worker": 7, "memory": 6, "database": 5, "nan": 4, "error": None, "unavailable": 1}
 
 
-def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str) -> None:
+def test_a_task_fails_when_one_class_reaches_its_cap(url: str) -> None:
     raised: list[str] = []
     errors = [KeyError("1"), Diverged("2"), KeyError("3"), Diverged("4"), KeyError("5")]
 
@@ -90,7 +90,7 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str
     with Worker(DatabaseBackend.open(created(url, _spec(error=3, nan=4)), "s"), run=run) as worker:
         assert worker.work() == 0
         (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "baselines#mobilenet"]
-    assert len(raised) == 5, "three of one class, and two of the other that its own cap allows"
+    assert len(raised) == 5, "three errors reach their cap, two NaNs do not reach theirs"
     assert (task.state, task.error_class, task.reason) == ("failed", "error", "KeyError: '5'")
 
 
@@ -108,7 +108,7 @@ def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_wait
         assert worker.work() == 0
 
 
-def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker(url: str) -> None:
+def test_faults_of_the_database_with_successes_in_between_do_not_stop_the_worker(url: str) -> None:
     def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.row.attempt == 1:
             raise Unreachable("it went away")
@@ -126,7 +126,7 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
         (MemoryError("17 GB wanted"), ("waiting", "memory", 1)),
     ],
 )
-def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
+def test_a_fault_of_the_machine_stops_its_worker_and_fails_no_task(
     url: str, error: Exception, left: tuple[str, str, int]
 ) -> None:
     def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
@@ -222,18 +222,18 @@ def test_a_baseline_has_no_epochs() -> None:
     assert outcome.attrs["detail"] == "frozen features"
 
 
-def test_of_a_measurement_the_models_alone_are_stored() -> None:
+def test_the_outcome_of_a_measurement_has_the_models_alone() -> None:
     models = {"teachers#source": {"name": "teachers#source", "latency_ms_p50": 2.0}}
     measured = outcome_of(MeasureTask(), {}, Trained(score=2.0, facts={"models": models}))
     assert (measured.values.as_json(), measured.attrs) == ({"models": models}, {"models": 1})
 
 
-def test_a_teacher_from_a_file_is_stored_without_a_fingerprint_of_numerics() -> None:
+def test_a_teacher_from_a_file_has_no_fingerprint_of_numerics() -> None:
     taught = outcome_of(TeacherTask(role="source", seed=5), {}, trained(RESULT, DIGITS, detail="logits:a.npz"))
     assert taught.values.as_json()["numerics"] == ""
 
 
-def test_only_watched_code_counts_as_idle() -> None:
+def test_only_watched_code_can_be_idle() -> None:
     steps = Steps()
     time.sleep(0.02)
     assert steps.idle_s == 0
@@ -243,30 +243,30 @@ def test_only_watched_code_counts_as_idle() -> None:
         steps()
         assert steps.idle_s < 0.05
     time.sleep(0.02)
-    assert steps.idle_s == 0, "a result that waits for its database does not hang"
+    assert steps.idle_s == 0, "waiting for the database does not count as idle"
     steps()
     assert steps.idle_s == 0
 
 
-def test_a_step_and_a_report_of_a_child_end_what_shall_end() -> None:
-    told: list[tuple[object, ...]] = []
+def test_steps_and_reports_of_a_child_raise_the_interruption() -> None:
+    reports: list[tuple[object, ...]] = []
 
     def check() -> None:
         raise Interrupted("asked to stop")
 
-    steps = Steps(check, lambda *values: told.append(values))
+    steps = Steps(check, lambda *values: reports.append(values))
     with pytest.raises(Interrupted):
         steps()
     with pytest.raises(Interrupted):
         steps(0.5, "epoch 3")
-    assert told == []
+    assert reports == []
 
 
 def test_a_report_counts_as_a_step_and_is_passed_on() -> None:
-    told: list[tuple[object, ...]] = []
-    steps = Steps(on_report=lambda *values: told.append(values))
+    reports: list[tuple[object, ...]] = []
+    steps = Steps(on_report=lambda *values: reports.append(values))
     with steps.watched():
         time.sleep(0.03)
         steps(0.5, "epoch 3")
         assert steps.idle_s < 0.03
-    assert told == [(0.5, "epoch 3")]
+    assert reports == [(0.5, "epoch 3")]

@@ -1,4 +1,4 @@
-"""What takes the teacher's place in a control, and for how long scratch trains at the same cost."""
+"""The logits of the controls, and how long scratch trains at the same cost."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ VIEWS = np.stack([LOGITS, -LOGITS])
 
 
 @pytest.mark.parametrize("logits", [LOGITS, VIEWS], ids=["one view", "two views"])
-def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> None:
+def test_only_controls_replace_the_logits(logits: np.ndarray) -> None:
     for arm in ("", *TARGET_ARMS, "scratch-same-cost"):
         assert taught_by(arm, logits, LABELS, seed=1) is logits
     assert np.array_equal(taught_by("class-mean", logits, LABELS, seed=1), logits_file.class_mean(logits, LABELS))
@@ -29,7 +29,7 @@ def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> Non
     assert not np.array_equal(shuffled, taught_by("shuffled-within-class", logits, LABELS, seed=2))
 
 
-def test_label_smoothing_is_the_point_that_the_uniform_teacher_needs() -> None:
+def test_label_smoothing_has_the_point_of_a_uniform_teacher() -> None:
     assert FIXED_POINTS["label-smoothing"] == at(1.0, 1 - logits_file.LABEL_SMOOTHING)
     assert set(CONTROLS) - {"class-mean", "shuffled-within-class"} <= set(FIXED_POINTS)
 
@@ -51,7 +51,7 @@ SPEC = override(
 MACS = {"source": Macs(student=10, teacher=100), "target": Macs(student=20, teacher=300)}
 
 
-def test_scratch_costs_in_all_what_best_costs_in_all() -> None:
+def test_scratch_same_cost_has_the_total_cost_of_best() -> None:
     search = 23 * 10 * 1000 * 4 + 100 * 1000 * 6  # students and the teacher of the source
     for role, shared in (("source", search), ("target", search + 300 * 500 * 8)):
         part, student = SPEC.role(role), MACS[role].student
@@ -61,7 +61,7 @@ def test_scratch_costs_in_all_what_best_costs_in_all() -> None:
         assert scratch == pytest.approx(best, abs=5 * student * part.images / 2), "to half an epoch"
 
 
-def test_a_teacher_that_was_ready_costs_one_forward_pass() -> None:
+def test_a_pretrained_teacher_costs_one_forward_pass() -> None:
     ready = override(SPEC, {"target.teacher": "pretrained:mobilenet"})
     spared = 300 * 500 * (8 - 1 / 3) / 5 / (20 * 500)
     assert equal_cost_epochs(SPEC, MACS, "target") - equal_cost_epochs(ready, MACS, "target") == pytest.approx(
@@ -70,6 +70,6 @@ def test_a_teacher_that_was_ready_costs_one_forward_pass() -> None:
     assert equal_cost_epochs(ready, MACS, "source") == equal_cost_epochs(SPEC, MACS, "source")
 
 
-def test_more_seeds_share_the_search() -> None:
+def test_more_seeds_share_the_cost_of_the_search() -> None:
     few, many = (equal_cost_epochs(override(SPEC, {"transfer.seeds": seeds}), MACS, "target") for seeds in (2, 100))
     assert few > many > SPEC.target.epochs

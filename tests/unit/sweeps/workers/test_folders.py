@@ -1,4 +1,4 @@
-"""The folder of a task: kept between attempts, alone in it, gone with the task, the sweep, or its age."""
+"""The folder of a task: kept between attempts, used by one at a time, removed with the task, the sweep, or by age."""
 
 import os
 import time
@@ -17,16 +17,16 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not [path for path in tmp_path.iterdir() if path.name != "tasks"]
 
 
-def test_what_an_attempt_leaves_the_next_one_finds(base: Path) -> None:
+def test_the_next_attempt_finds_the_files_of_the_previous_one(base: Path) -> None:
     with folders.held("sweep", "transfer#source/best:0") as folder:
         (folder / "state").write_text("3", encoding="utf-8")
     with folders.held("sweep", "transfer#source/best:0") as folder:
         assert (folder / "state").read_text(encoding="utf-8") == "3"
     assert [path.parent for path in base.rglob("state")] == [folder]
-    assert folder.parent == base / "sweep", "no part of a key becomes a folder"
+    assert folder.parent == base / "sweep", "a slash in a key makes no subfolder"
 
 
-def test_two_tasks_and_two_sweeps_share_nothing() -> None:
+def test_every_task_of_every_sweep_has_its_own_folder() -> None:
     with (
         folders.held("a", "search#0") as one,
         folders.held("a", "search#1") as two,
@@ -35,7 +35,7 @@ def test_two_tasks_and_two_sweeps_share_nothing() -> None:
         assert len({one, two, three}) == 3
 
 
-def test_of_two_attempts_at_once_the_second_one_has_an_empty_one_that_goes() -> None:
+def test_a_second_attempt_at_once_gets_an_empty_temporary_folder() -> None:
     with folders.held("a", "search#0") as first:
         (first / "state").touch()
         with folders.held("a", "search#0") as second:
@@ -43,12 +43,12 @@ def test_of_two_attempts_at_once_the_second_one_has_an_empty_one_that_goes() -> 
             assert list(second.iterdir()) == []
         assert not second.exists()
         folders.remove("a", "search#0")
-        assert (first / "state").exists(), "an attempt is at work in it"
+        assert (first / "state").exists(), "a folder in use is not removed"
     folders.remove("a", "search#0")
     assert not first.exists()
 
 
-def test_a_sweep_leaves_nothing(base: Path) -> None:
+def test_removing_a_sweep_removes_its_folders_alone(base: Path) -> None:
     for key in ("search#0", "search#1"):
         with folders.held("a", key) as folder:
             (folder / "state").touch()

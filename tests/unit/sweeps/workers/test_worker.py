@@ -1,4 +1,4 @@
-"""Workers: every task once, whichever worker dies. A runner of milliseconds."""
+"""Workers: every task is done once, even if workers die. The runner takes milliseconds."""
 
 import contextlib
 from collections import Counter
@@ -29,7 +29,7 @@ from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, draw, tasks_of
 
 MakeWorker = Callable[..., Worker]
-# The sampler proposes the trials from the fourth on; two seeds, so that one may be lost.
+# The sampler proposes the trials from the fourth on; with two seeds, one can be lost.
 SPEC = override(SMALL, {"search.trials": 6, "confirm.top": 2, "transfer.seeds": 2})
 
 
@@ -91,14 +91,12 @@ def test_one_worker_does_every_task_once_at_the_selected_points_and_each_has_its
             assert task.params["alpha"] == 1.0
 
 
-def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
-    url: sqlalchemy.URL, make_worker: MakeWorker
-) -> None:
+def test_a_failed_attempt_is_retried_with_the_same_parameters(url: sqlalchemy.URL, make_worker: MakeWorker) -> None:
     seen: dict[str, list[dict[str, Any]]] = {}
 
     def flaky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         seen.setdefault(claim.key, []).append(params)
-        if claim.key == "search#5" and claim.row.attempt == 1:  # one that the sampler proposed
+        if claim.key == "search#5" and claim.row.attempt == 1:  # a trial that the sampler proposed
             raise RuntimeError("out of luck")
         return quadratic(claim, params, on_step)
 
@@ -113,14 +111,14 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
     assert (again.user_attrs["kd-sweeps"]["task"], again.params) == ("search#5", failed.params)
 
 
-def test_a_worker_whose_task_was_taken_drops_its_result_and_continues(
+def test_a_worker_whose_task_was_reaped_drops_its_result_and_continues(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
     results: list[float] = []
 
     def robbed(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#2" and claim.row.attempt == 1:
-            # Another worker takes this one for dead while it is about to finish.
+            # Another worker reaps this one just before it finishes.
             reap_worker(worker.backend.engine, worker.worker, cap=5)
         outcome = quadratic(claim, params, on_step)
         if claim.key == "search#2":
@@ -129,7 +127,7 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_continues(
 
     worker = make_worker(url, robbed)
     assert worker.work() == 0
-    assert len(results) == 2, "it was trained twice"
+    assert len(results) == 2, "search#2 is trained twice"
     _each_task_has_one_complete_trial(worker, url)
     (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "search#2"]
     assert task.attempt == 2
@@ -146,13 +144,11 @@ def test_a_study_deleted_in_the_dashboard_stops_no_worker_and_loses_no_result(
     with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
         draw(url)
     assert explain(caught.value).endswith("to continue with a new study, type: kd-sweeps create s")
-    assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"
+    assert not create_sweep(url, "s", SPEC).new, "only the study is recreated"
     _each_task_has_one_complete_trial(worker, url)
 
 
-def test_a_point_outside_of_its_space_is_refused_before_it_is_trained(
-    url: sqlalchemy.URL, make_worker: MakeWorker
-) -> None:
+def test_a_point_outside_its_space_fails_before_training(url: sqlalchemy.URL, make_worker: MakeWorker) -> None:
     execute(url, """UPDATE tasks SET payload = REPLACE(payload, '"alpha": 0.', '"alpha": 7.') WHERE key = 'search#1'""")
     worker = make_worker(url)
     assert worker.work() == 0

@@ -1,4 +1,4 @@
-"""Arrays as users have them, in an .npz file or from a function of theirs."""
+"""Arrays of users, from an .npz file or a function."""
 
 from pathlib import Path
 from typing import Any
@@ -63,14 +63,14 @@ def test_other_forms_of_the_same_arrays_are_the_same_dataset(tmp_path: Path, giv
     assert (found.content_hash, found.notes) == (plain.content_hash, notes)
 
 
-def test_half_a_grey_level_rounds_to_the_even_one_and_white_is_255(tmp_path: Path) -> None:
+def test_half_a_grey_level_rounds_to_the_even_level_and_white_is_255(tmp_path: Path) -> None:
     arrays = images(made_up(), lambda x: np.zeros(x.shape))
     arrays["x_test"][0, 0, :4] = [0.5 / 255, 1.5 / 255, 1.0, 100.4 / 255]
     name = written(tmp_path / "own.npz", arrays)
     assert load_test(name).images[0, 0, :4, 0].tolist() == [0, 2, 255, 100]
 
 
-def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Path) -> None:
+def test_without_a_test_part_a_sixth_is_held_out_the_same_in_any_order(tmp_path: Path) -> None:
     arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
     order = np.random.default_rng(1).permutation(60)
     one, two = tmp_path / "own.npz", tmp_path / "shuffled.npz"
@@ -85,7 +85,7 @@ def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "text"),
     [
         (
             (),
@@ -94,15 +94,15 @@ def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Pat
         (("daisy", "rose", "tulip"), r"class 0 \(daisy\) has 1 image, as 2 of the others have, too few"),
     ],
 )
-def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names: tuple[str, ...], said: str) -> None:
-    with pytest.raises(DataError, match=rf"^mine: {said}"):
+def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names: tuple[str, ...], text: str) -> None:
+    with pytest.raises(DataError, match=rf"^mine: {text}"):
         normalize({"x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.arange(3)}, "mine", names)
     two_each = {"x_train": np.zeros((6, 8, 8), np.uint8), "y_train": np.arange(6) % 3}
     assert normalize(two_each, "mine", names)[0].classes == 3
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"x_train": np.zeros((60, 8), np.uint8)}, r"x_train has shape \(60, 8\); allowed: \(n, h, w\)"),
         ({"x_train": np.array(0, np.uint8)}, r"x_train has shape \(\); allowed"),
@@ -111,13 +111,13 @@ def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names:
         ({"x_train": np.zeros((0, 8, 8), np.uint8), "y_train": np.zeros(0, int)}, "x_train holds no image"),
     ],
 )
-def test_without_a_test_part_errors_name_the_arrays_as_given(changes: Raw, said: str) -> None:
+def test_without_a_test_part_errors_name_the_arrays_as_given(changes: Raw, text: str) -> None:
     arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
-    with pytest.raises(DataError, match=rf"^mine: {said}"):
+    with pytest.raises(DataError, match=rf"^mine: {text}"):
         normalize(arrays | changes, "mine")
 
 
-def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_again_only_after_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = written(tmp_path / "own.npz", made_up())
     first = contents(name)
     with monkeypatch.context() as without:
@@ -127,7 +127,7 @@ def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypat
     assert contents(name).content_hash != first.content_hash
 
 
-def test_a_size_is_of_folders(tmp_path: Path) -> None:
+def test_only_a_folder_takes_a_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="only a folder of images takes a size; arrays of a file"):
         contents(written(tmp_path / "own.npz", made_up()), size=(8, 8))
 
@@ -194,9 +194,8 @@ def own(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("function", ["load", "as_dict"])
-def test_pairs_and_a_dict_are_the_same_dataset(own: Path, function: str) -> None:
-    dataset = load(f"{own}:{function}")
+def test_pairs_and_a_dict_are_the_same_dataset(own: Path) -> None:
+    dataset = load(f"{own}:load")
     assert dataset.origin == f"function: {own}"
     assert len(dataset.train) + len(dataset.validation) == 60
     assert dataset.train.labels.tolist() == dataset.train.images[:, 0, 0, 0].tolist()
@@ -204,7 +203,7 @@ def test_pairs_and_a_dict_are_the_same_dataset(own: Path, function: str) -> None
     assert contents(f"{own}:without_test").test_images == 10
 
 
-def test_a_function_is_called_once_in_a_process(own: Path) -> None:
+def test_a_function_is_called_once_per_process(own: Path) -> None:
     name = f"{own}:load"
     contents(name), load(name), load_test(name)
     assert code.load(f"{own}:CALLS") == [1]
@@ -228,14 +227,14 @@ def test_a_function_is_called_once_in_a_process(own: Path) -> None:
         ("absent", r"cannot import dataset .*has no attribute 'absent'\. Write \./file\.py:function"),
     ],
 )
-def test_a_function_that_gives_no_dataset_is_one_line(own: Path, function: str, message: str) -> None:
+def test_a_function_that_returns_no_dataset_gives_a_one_line_error(own: Path, function: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         contents(f"{own}:{function}")
     assert "\n" not in str(caught.value)
     assert f"{own}:{function}" in str(caught.value)
 
 
-def test_code_that_is_missing_is_of_this_machine(tmp_path: Path) -> None:
+def test_missing_code_is_a_fault_of_this_machine(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot import dataset 'no_such:load' here: No module named 'no_such'") as one:
         contents("no_such:load")
     with pytest.raises(DataError, match=r"none\.py: No such file.*KD_SWEEPS_CODE=FOLDER") as two:

@@ -1,4 +1,4 @@
-"""Folders of images: the dataset that they become, and the error lines of bad ones."""
+"""Folders of images: the datasets that they become, and the errors for bad ones."""
 
 import io
 import os
@@ -23,7 +23,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
 
 
-def test_every_image_lands_in_one_part_with_its_class_and_a_sixth_is_for_the_test(tmp_path: Path) -> None:
+def test_every_image_is_in_one_part_with_its_class_and_a_sixth_is_held_out(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers")
     found = contents(str(folder))
     assert (found.training_images, found.validation_images, found.test_images) == (54, 6, 12)
@@ -37,7 +37,7 @@ def test_every_image_lands_in_one_part_with_its_class_and_a_sixth_is_for_the_tes
     assert seen == {pixels(label, number, (12, 12)).tobytes(): label for label in range(3) for number in range(24)}
 
 
-def test_names_and_order_of_the_files_do_not_matter_and_class_names_do(tmp_path: Path) -> None:
+def test_file_names_and_their_order_do_not_matter_but_class_names_do(tmp_path: Path) -> None:
     first = write_folder(tmp_path / "flowers")
     other = tmp_path / "elsewhere" / "flowers"
     for name in reversed(CLASSES):
@@ -83,7 +83,7 @@ def test_a_grey_image_stored_as_rgb_is_grey(tmp_path: Path) -> None:
     assert contents(str(folder)).input_shape == (12, 12, 1)
 
 
-def test_images_of_several_sizes_need_one_and_are_resized_with_antialias(tmp_path: Path) -> None:
+def test_images_of_several_sizes_need_a_size_and_are_resized_with_antialiasing(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers", sizes=((12, 12), (20, 16)))
     with pytest.raises(DataError) as caught:
         contents(str(folder))
@@ -92,7 +92,7 @@ def test_images_of_several_sizes_need_one_and_are_resized_with_antialias(tmp_pat
         " size for all, such as size = [12, 12]"
     )
     assert contents(str(folder), size=(8, 10)).input_shape == (8, 10, 3)
-    # A black and white grid of single pixels, made half as large, is grey with antialias, and black or white without.
+    # Halved, a grid of black and white pixels turns grey with antialiasing, and black or white without.
     grid = (np.indices((32, 32)).sum(axis=0) % 2 * 255).astype(np.uint8)
     Image.fromarray(grid).save(tmp_path / "grid.png")
     small = images.decoded([tmp_path / "grid.png"], "grid", (16, 16))
@@ -101,7 +101,7 @@ def test_images_of_several_sizes_need_one_and_are_resized_with_antialias(tmp_pat
     assert small.max() < 156
 
 
-def test_a_photograph_is_turned_upright_and_the_first_frame_of_a_gif_counts(tmp_path: Path) -> None:
+def test_a_photograph_is_turned_upright_and_the_first_frame_of_a_gif_is_used(tmp_path: Path) -> None:
     image = Image.fromarray(np.concatenate([np.full((10, 10), 250), np.zeros((10, 10))], axis=1).astype(np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by 90 degrees, clockwise
@@ -114,9 +114,7 @@ def test_a_photograph_is_turned_upright_and_the_first_frame_of_a_gif_counts(tmp_
     assert (images.decoded([tmp_path / "moving.gif"], "f") == 40).all()
 
 
-def test_a_folder_is_decoded_once_and_again_when_a_file_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_decoded_again_only_after_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "f")
     first = load(str(folder)).content_hash
     kept = sorted(cache_dir().glob("folder-*.npz"))
@@ -127,13 +125,11 @@ def test_a_folder_is_decoded_once_and_again_when_a_file_changes(
         assert contents(str(folder)).content_hash == first
     Image.fromarray(pixels(1, 99, (12, 12))).save(folder / "rose" / "000.png")
     assert load(str(folder)).content_hash != first
-    assert len(list(cache_dir().glob("folder-*.npz"))) == 1  # the old one is gone
+    assert len(list(cache_dir().glob("folder-*.npz"))) == 1  # the old copy is deleted
 
 
 @pytest.mark.parametrize("damage", ["cut short", "other content"])
-def test_a_damaged_copy_in_the_cache_is_made_again(
-    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_copy_in_the_cache_is_replaced(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_folder(tmp_path / "f")
     first = load(str(folder)).content_hash
     (kept,) = cache_dir().glob("folder-*.npz")
@@ -148,7 +144,7 @@ def test_a_damaged_copy_in_the_cache_is_made_again(
     assert "damaged; decoding the folder again" in caplog.text
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_without_a_writable_cache_a_folder_is_still_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
@@ -163,7 +159,7 @@ def test_a_folder_is_found_by_its_name_in_the_data_folder(tmp_path: Path) -> Non
     assert found.origin == f"folder: {tmp_path / 'data' / 'flowers'}"
 
 
-def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_files_are_ignored(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "f")
     (folder / "LICENSE.txt").write_text("free")
     (folder / "rose" / "notes.txt").write_text("red")
@@ -237,7 +233,7 @@ DEEP = Image.fromarray(np.full((12, 12), 3000, np.uint16))
         ),
     ],
 )
-def test_a_bad_folder_gives_one_line_that_names_the_fault(
+def test_a_bad_folder_gives_a_one_line_error_that_names_the_fault(
     tmp_path: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     folder = write_folder(tmp_path / "f")
@@ -248,7 +244,7 @@ def test_a_bad_folder_gives_one_line_that_names_the_fault(
     assert str(folder) in str(caught.value)
 
 
-def test_a_folder_that_is_not_there_or_none_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_file_each_give_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none does not exist; give a folder with one subfolder"):
         contents(str(tmp_path / "none"))
     (tmp_path / "file").touch()
@@ -256,7 +252,7 @@ def test_a_folder_that_is_not_there_or_none_is_one_line(tmp_path: Path) -> None:
         contents(str(tmp_path / "file"))
 
 
-def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(
+def test_images_too_large_for_memory_are_refused_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "f")
@@ -265,15 +261,15 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(
         contents(str(folder))
 
 
-def test_an_image_that_is_a_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "f")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match=r"\d+\.png is too large for an image of a dataset: "):
         contents(str(folder))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every folder")
+def test_a_folder_without_permission_gives_a_one_line_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "f")
     (folder / "rose").chmod(0)
     with pytest.raises(DataError, match="rose cannot be read: Permission denied"):
@@ -281,7 +277,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
     (folder / "rose").chmod(0o700)
 
 
-def test_transparency_is_dropped_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_transparency_is_dropped_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     buffer = io.BytesIO()
     Image.new("P", (9, 9), 3).save(buffer, "PNG", transparency=bytes(range(10)))
     (tmp_path / "x.png").write_bytes(buffer.getvalue())

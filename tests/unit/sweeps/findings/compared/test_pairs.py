@@ -1,4 +1,4 @@
-"""Sweep against sweep: planted differences of 0, 1 and -2 points come back, where the seeds are the same."""
+"""Sweep against sweep: planted differences of 0, 1 and -2 points are recovered if the seeds are the same."""
 
 from dataclasses import replace
 
@@ -26,13 +26,13 @@ def compared(findings: dict[str, Findings]) -> Compared:
 
 
 def of(compared: Compared, first: str, second: str, dataset: str = "digits") -> Pair:
-    (one,) = [one for one in compared.pairs if (one.first, one.second, one.dataset) == (first, second, dataset)]
-    return one
+    (pair,) = [pair for pair in compared.pairs if (pair.first, pair.second, pair.dataset) == (first, second, dataset)]
+    return pair
 
 
 @pytest.mark.parametrize(("other", "points"), [("same", 0.0), ("worse", 1.0), ("better", -2.0)])
 @pytest.mark.parametrize("dataset", ["digits", "digits-rgb"])
-def test_a_planted_difference_comes_back_with_its_interval(
+def test_a_planted_difference_is_recovered_with_its_interval(
     compared: Compared, other: str, points: float, dataset: str
 ) -> None:
     one = of(compared, "base", other, dataset)
@@ -44,13 +44,13 @@ def test_a_planted_difference_comes_back_with_its_interval(
 
 def test_sweeps_with_other_seeds_are_not_paired(compared: Compared) -> None:
     apart = [one for one in compared.pairs if "other" in (one.first, one.second)]
-    assert len(apart) == 4 * 2, "with each of the four that share theirs, on both datasets"
+    assert len(apart) == 4 * 2, "with each of the four sweeps that share seeds, on both datasets"
     assert {(one.difference, one.p, one.p_holm, one.why) for one in apart} == {
         (None, None, None, "not paired: other seeds")
     }
 
 
-def test_p_is_holms_over_all_pairs_that_are_shown(compared: Compared) -> None:
+def test_p_holm_adjusts_for_all_pairs_in_the_table(compared: Compared) -> None:
     tested = sorted((one for one in compared.pairs if one.p is not None), key=lambda one: one.p or 0)
     assert len(tested) == 12, "six pairs of four sweeps on two datasets"
     floor = 0.0
@@ -59,7 +59,7 @@ def test_p_is_holms_over_all_pairs_that_are_shown(compared: Compared) -> None:
         assert one.p_holm == pytest.approx(floor)
 
 
-def test_fewer_pairs_are_adjusted_less(findings: dict[str, Findings], compared: Compared) -> None:
+def test_p_holm_is_smaller_with_fewer_pairs(findings: dict[str, Findings], compared: Compared) -> None:
     (alone, _) = pairs([findings["base"], findings["better"]])
     assert alone.p_holm == pytest.approx(2 * (alone.p or 0))
     assert (of(compared, "base", "better").p_holm or 0) > (alone.p_holm or 0)
@@ -71,15 +71,15 @@ def test_two_sweeps_with_the_same_trainings_are_not_tested(findings: dict[str, F
     one, _ = pairs([base, twin])
     assert (one.difference.same, present(one.difference).n, one.p, one.p_holm) == (4, 4, None, None)
     with_twin = [one for one in pairs([base, twin, findings["better"]]) if one.p is not None]
-    assert len(with_twin) == 4, "both against the third on two datasets"
+    assert len(with_twin) == 4, "both against the third, on two datasets"
     assert [present(of(compared, "base", name).difference).same for name in ("same", "worse")] == [0, 0]
     assert headline(compare(["base", "twin"], [base, twin])) == (
         "Nothing can be compared directly: their trainings are the same."
     )
 
 
-def test_seeds_are_compared_and_not_the_numbers_of_repeats(findings: dict[str, Findings]) -> None:
-    """Repeats with the same seed are the same student; a seed that differs is left out."""
+def test_trainings_are_paired_by_seed_not_by_repeat(findings: dict[str, Findings]) -> None:
+    """Repeats with equal seeds are one student; a seed that only one sweep has is left out."""
     base, worse = findings["base"], findings["worse"]
     turned = tuple(_with(one, repeat=3 - one.work.repeat) for one in worse.trainings)
     (one, _) = pairs([base, replace(worse, trainings=turned)])
@@ -94,7 +94,7 @@ def _with(training: Training, **values: int) -> Training:
     return replace(training, work=training.work.model_copy(update=values))
 
 
-def test_before_a_look_is_complete_no_result_is_given(findings: dict[str, Findings]) -> None:
+def test_an_incomplete_look_gives_no_result(findings: dict[str, Findings]) -> None:
     base, worse = findings["base"], findings["worse"]
     waiting = tuple(
         replace(one, row=replace(one.row, state="waiting", score=None), outcome=None)
@@ -111,7 +111,7 @@ def test_before_a_look_is_complete_no_result_is_given(findings: dict[str, Findin
     assert [(one.gain, one.tuning, one.regret, one.test) for one in target] == [("not yet",) * 4]
 
 
-def test_the_same_name_with_other_images_is_not_compared(findings: dict[str, Findings]) -> None:
+def test_datasets_of_one_name_with_different_images_are_not_compared(findings: dict[str, Findings]) -> None:
     def with_images(name: str, digest: str) -> Findings:
         return replace(findings[name], spec=override(findings[name].spec, {"source.content_hash": digest * 64}))
 

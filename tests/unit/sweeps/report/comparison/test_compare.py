@@ -1,4 +1,4 @@
-"""`kd-sweeps compare`: what it prints and writes, what it refuses, what it does not tell before a look is complete.
+"""`kd-sweeps compare`: its output, its errors, and what it withholds before a look is complete.
 
 Two finished sweeps side by side are a golden page.
 """
@@ -20,10 +20,10 @@ from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, fami
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 KdSweeps = Callable[..., tuple[int, str, str]]
-HALF = "transfer#target.best.3"  # the first task that is left
+HALF = "transfer#target.best.3"  # the first unfinished task
 
 
-def beside(*names: str) -> Compared:
+def compared(*names: str) -> Compared:
     """Compare members of the family, "half" (target not tested yet), "mono" and "alone" (no target); others empty."""
     more = {
         "half": told("half", lower(1.0), until=HALF),
@@ -34,18 +34,18 @@ def beside(*names: str) -> Compared:
     return compare(names, [known[name] for name in names if name in known])
 
 
-def test_the_headline_names_who_is_better() -> None:
-    luck = "No two of these sweeps are told apart: every difference may be luck of the seeds."
-    assert headline(beside("base", "worse")) == luck
-    assert headline(beside("base", "better")) == luck, "p = 0.028 for one of two tests"
-    assert headline(beside("worse", "better")) == (
+def test_the_headline_names_the_better_sweep() -> None:
+    none = "No two of these sweeps are told apart: every difference may be luck of the seeds."
+    assert headline(compared("base", "worse")) == none
+    assert headline(compared("base", "better")) == none, "p = 0.028, but it is one of two tests"
+    assert headline(compared("worse", "better")) == (
         "On digits better is 3.0 points better than worse. On digits-rgb better is 3.0 points better than worse."
     )
-    assert headline(beside("base", "other")) == "Nothing can be compared directly: not paired: other seeds."
+    assert headline(compared("base", "other")) == "Nothing can be compared directly: not paired: other seeds."
 
 
-def test_an_unfinished_sweep_is_there_with_what_it_has() -> None:
-    out = text(beside("base", "half", "fresh"))
+def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:
+    out = text(compared("base", "half", "fresh"))
     assert re.search(r"\| half \| digits to digits-rgb \| T = [^|]+ \| \d+ of 38 \| [^|]+ \| not finished \|", out)
     assert "| fresh | not yet | not yet | 0 |  | nothing has finished yet |" in out
     assert re.search(r"\| half \| target \| not yet \| not yet \| not yet \| not yet \| \d+\.\d\d \|", out)
@@ -53,28 +53,28 @@ def test_an_unfinished_sweep_is_there_with_what_it_has() -> None:
     assert "| base − half | digits | +1.00 [−0.59, +2.59] (n=4) |" in out
 
 
-def test_a_sweep_is_done_when_every_task_has_ended_though_a_baseline_is_unavailable() -> None:
+def test_a_sweep_is_done_when_every_task_has_ended_even_with_an_unavailable_baseline() -> None:
     lacking = builders.found(COMPARED, arms(BASE), broken="baselines", name="lacking")
     assert lacking.answer_hash
     assert re.search(r"\| lacking \| .* \| done \|", text(compare(["lacking"], [lacking])))
 
 
-def test_without_a_common_dataset_there_is_a_table_all_the_same() -> None:
-    out = text(beside("mono", "alone"))
+def test_without_a_common_dataset_there_is_still_a_table() -> None:
+    out = text(compared("mono", "alone"))
     assert "# These sweeps have no dataset in common: nothing can be compared directly." in out
     assert "Sweep against sweep" not in out
     assert "| alone | source | +5.00" in out
 
 
 def test_a_source_and_a_target_of_the_same_data_are_compared() -> None:
-    out = text(beside("worse", "mono"))
+    out = text(compared("worse", "mono"))
     assert "| worse − mono | digits-rgb | −1.00 [−2.59, +0.59] (n=4) | 0.14 | 0.14 |" in out
     assert "| `target` | digits-rgb | none |" in out
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_on_a_terminal_the_lines_fit(width: int) -> None:
-    printed = compared_brief(beside("base", "worse", "better", "other", "half", "fresh"), columns=width)
+def test_lines_fit_the_terminal(width: int) -> None:
+    printed = compared_brief(compared("base", "worse", "better", "other", "half", "fresh"), columns=width)
     assert max(map(len, printed.splitlines())) <= min(width, 100)
     words = " ".join(printed.split())
     assert "fresh: nothing has finished yet" in words
@@ -96,8 +96,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_a_half_look_is_in_no_format(url: str, kd_sweeps: KdSweeps) -> None:
-    """Trainings on the target are done, but none of their accuracies may be readable yet."""
+def test_no_format_has_results_of_an_incomplete_look(url: str, kd_sweeps: KdSweeps) -> None:
+    """Some trainings on the target are done, but no format reveals their accuracies."""
     code, out, err = kd_sweeps("compare", "base", "half", "-f", "csv", "--storage", url)
     assert code == 0
     assert err.startswith("storage sqlite:///")
@@ -113,7 +113,7 @@ def test_a_half_look_is_in_no_format(url: str, kd_sweeps: KdSweeps) -> None:
     assert [pair["difference"] for pair in plain["pairs"] if pair["dataset"] == "digits-rgb"] == [None]
 
 
-def test_a_folder_has_the_page_the_figure_and_the_csv(url: str, kd_sweeps: KdSweeps) -> None:
+def test_a_folder_gets_the_page_the_figure_and_the_csv(url: str, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("compare", "base", "half", "-o", "new/folder", "--storage", url)
     folder = Path("new/folder")
     assert (code, err.splitlines()[-1]) == (0, "comparison new/folder/compare.html")
@@ -146,10 +146,10 @@ def test_wrong_arguments_give_a_one_line_error(case: str, kd_sweeps: KdSweeps) -
     assert not Path("x").exists()
 
 
-def test_an_unknown_sweep_and_sweeps_without_results_are_one_line(url: str, kd_sweeps: KdSweeps) -> None:
-    code, out, err = kd_sweeps("compare", "base", "nobody", "--storage", url)
+def test_an_unknown_sweep_no_results_and_a_bad_folder_give_an_error(url: str, kd_sweeps: KdSweeps) -> None:
+    code, out, err = kd_sweeps("compare", "base", "missing", "--storage", url)
     assert (code, out) == (1, "")
-    assert err.startswith("kd-sweeps: no sweep 'nobody' in sqlite:///")
+    assert err.startswith("kd-sweeps: no sweep 'missing' in sqlite:///")
     code, out, err = kd_sweeps("compare", "fresh", "newer", "--storage", url)
     assert (code, out) == (3, "")
     assert err.startswith("kd-sweeps: nothing of fresh has finished yet")

@@ -1,4 +1,4 @@
-"""The captions: one for each figure that is drawn, saying what a line, a dot and an arrow are."""
+"""The captions explain the line, the dots and the arrow that a figure has."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ def captions(**values: Any) -> dict[str, str]:
     return {figure.name: figure.caption(data) for figure, data in figures(**values)}
 
 
-def test_the_caption_of_gains_has_the_number_of_seeds_and_of_values_outside_the_frame() -> None:
+def test_the_caption_of_gains_has_the_numbers_of_seeds_and_of_dots_outside_the_frame() -> None:
     fewer = captions(gains=(*GAINS, gain("native", 5.0, 6.0)))["gains"]
     assert "over 2 to 3 training seeds" in fewer
     two = captions(gains=(gain("best", 5.0, 6.0),))["gains"]
@@ -31,5 +31,5 @@ def test_a_regret_without_spread_has_no_line() -> None:
 
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
     trials = (FOUR[0], replace(FOUR[1], point=at(9.126, 0.3)), *FOUR[2:])
-    said = captions(surface=replace(PLANE, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
-    assert said.endswith("the first search, partly luck: a$b$.npz 95.00 % at T = 9.13, alpha = 0.3.")
+    caption = captions(surface=replace(PLANE, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
+    assert caption.endswith("the first search, partly luck: a$b$.npz 95.00 % at T = 9.13, alpha = 0.3.")

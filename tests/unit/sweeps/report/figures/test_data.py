@@ -1,4 +1,4 @@
-"""What the figures show, from the findings of a sweep that looks like a real one, or whose numbers were planted."""
+"""The data of the figures, from the findings of a sweep with realistic or planted numbers."""
 
 from dataclasses import asdict, replace
 
@@ -29,6 +29,6 @@ def test_a_search_without_a_trial_yet_is_left_out(found: Findings) -> None:
     assert [surface.role for surface in shown.surfaces] == ["source"]
 
 
-def test_a_curve_of_one_point_is_no_figure(found: Findings) -> None:
+def test_a_curve_of_one_point_is_not_drawn(found: Findings) -> None:
     short = {"break_evens": [*WITH_EVEN["break_evens"], asdict(replace(EVEN, curve=EVEN.curve[:1]))]}
     assert evens(replace(found, own=short)) == (EVEN,)

@@ -1,4 +1,4 @@
-"""Gains and regret as drawn: the frame, the marks and the labels where a sweep is unusual."""
+"""The drawings of gains and regret: frame, marks and labels of unusual sweeps."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from tests.support.sweeps.pictured_sweeps import regret as regret_mark
 BEST = gain("best", 5.0, 5.6, 4.7, 5.1, detail="T 4, α 0.3")
 NATIVE = gain("native", 6.0, 5.6, 6.4, 6.1)
 DEFAULT = gain("default-keras", 4.0, 4.4, 3.4, 4.6)
-# The same as the default, but one of its trainings diverged: 0 % instead of 69.6 %.
+# Like DEFAULT, but one training diverged: 0 % instead of 69.6 %.
 DIVERGED = gain("random", 4.0, 4.4, 3.4, -65.0)
 
 
@@ -59,7 +59,7 @@ def dots(axes: Axes) -> list[float]:
     ]
 
 
-def test_on_a_phone_names_and_numbers_stand_above_the_marks_and_nothing_is_scaled() -> None:
+def test_on_a_phone_names_and_numbers_are_above_the_marks_at_full_size() -> None:
     figure = gains([BEST, NATIVE], phone=True)
     assert figure.get_figwidth() * 96 == 360
     (axes,) = figure.axes
@@ -68,7 +68,7 @@ def test_on_a_phone_names_and_numbers_stand_above_the_marks_and_nothing_is_scale
     assert labels["+5.1"] == labels["called best"]
 
 
-def test_two_seeds_have_no_line() -> None:
+def test_two_seeds_have_no_interval_line() -> None:
     (axes,) = gains([gain("best", 5.0, 6.0), gain("native", 5.0)]).axes
     assert intervals(axes) == []
     low, high = axes.get_xlim()
@@ -84,14 +84,14 @@ def test_a_training_that_diverged_does_not_squash_the_others() -> None:
     assert low <= 0
     (axes,) = figure.axes
     assert all(low <= end <= high for ends in intervals(axes) for end in ends)
-    assert intervals(axes)[3] == (low, high), "its own line goes through the whole frame"
-    assert marks(axes, "<") == [(low, 3, GREY)], "an arrow says where its mean is"
+    assert intervals(axes)[3] == (low, high), "its interval spans the whole frame"
+    assert marks(axes, "<") == [(low, 3, GREY)], "an arrow points to its mean"
     assert len(marks(axes, "o")) == 3
     assert outside([NATIVE, BEST, DEFAULT, DIVERGED]) == (1, 1)
-    assert "−13.3" in written(figure), "its number is written all the same"
+    assert "−13.3" in written(figure), "its mean is still written"
 
 
-def test_where_the_undistilled_network_diverged_the_arrow_points_up() -> None:
+def test_if_the_undistilled_network_diverged_the_arrow_points_up() -> None:
     up = gain("native", 6.0, 5.6, 6.4, 70.0)
     figure = gains([up, BEST, DEFAULT])
     ((low, high),) = frames(figure)
@@ -99,7 +99,7 @@ def test_where_the_undistilled_network_diverged_the_arrow_points_up() -> None:
     assert marks(figure.axes[0], ">") == [(high, 0, BLUE)]
 
 
-def test_an_arm_that_is_bad_with_every_seed_is_in_the_frame() -> None:
+def test_an_arm_that_is_bad_with_every_seed_is_inside_the_frame() -> None:
     bad = gain("random", -20.0, -20.5, -19.4, -20.2)
     ((low, _),) = frames(gains([NATIVE, BEST, bad]))
     assert low < min(bad.seeds)
@@ -109,8 +109,8 @@ def test_an_arm_that_is_bad_with_every_seed_is_in_the_frame() -> None:
     assert first[1] < 10 < 40 < second[1], "each dataset has its own frame"
 
 
-def test_a_seed_that_is_far_outside_is_counted_and_not_drawn() -> None:
-    # many seeds: the interval is short all the same
+def test_a_seed_far_outside_the_frame_is_counted_but_not_drawn() -> None:
+    # with many seeds the interval stays short
     far = gain("best", *[5.0, 5.2] * 50, -10.0)
     (axes,) = gains([far, NATIVE]).axes
     assert -10.0 not in dots(axes)
@@ -120,7 +120,7 @@ def test_a_seed_that_is_far_outside_is_counted_and_not_drawn() -> None:
 
 @settings(max_examples=12, deadline=None)  # each draws
 @given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=6), min_size=1, max_size=5))
-def test_a_frame_holds_zero_and_something_of_every_row(values: list[list[float]]) -> None:
+def test_a_frame_contains_zero_and_a_mark_of_every_row(values: list[list[float]]) -> None:
     rows = [gain(f"arm{number}", *seeds) for number, seeds in enumerate(values)]
     (axes,) = gains(rows).axes
     low, high = axes.get_xlim()
@@ -132,7 +132,7 @@ def test_a_frame_holds_zero_and_something_of_every_row(values: list[list[float]]
     assert all(low <= end <= high for ends in intervals(axes) for end in ends)
 
 
-def test_the_frame_of_the_regret_holds_all_of_its_interval() -> None:
+def test_the_frame_of_the_regret_contains_its_whole_interval() -> None:
     for mark in (regret_mark(3.0, 9.0, -4.0), regret_mark(-30.0, -31.0, -29.5)):
         ((low, high),) = frames(regret([mark]))
         assert low < min(present(mark.mean.low), 0)

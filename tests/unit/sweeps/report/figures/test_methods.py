@@ -1,4 +1,4 @@
-"""Other methods as they are drawn: accuracy against size, what nothing smaller beats, and the message above."""
+"""The drawing of other methods: accuracy against size, its heading and its caption."""
 
 from dataclasses import replace
 
@@ -24,12 +24,12 @@ LARGE, SMALL = method("Large", 80, 13.6e6), method("Small", 60, 120e3)
         ([], "Accuracy against size"),
     ],
 )
-def test_the_heading_is_what_the_numbers_say(others: list[object], text: str) -> None:
-    """0.72 lies within the interval of the student."""
+def test_the_heading_follows_from_the_numbers(others: list[object], text: str) -> None:
+    """0.72 is inside the interval of the student."""
     assert heading([*others, STUDENT]) == text  # type: ignore[list-item]
 
 
-def test_marks_of_one_size_and_accuracy_have_a_frame_and_labels_that_stand_apart() -> None:
+def test_equal_sizes_and_accuracies_get_a_frame_and_labels_that_do_not_overlap() -> None:
     (axes,) = methods([SMALL, replace(SMALL, label="Again")]).axes
     low, high = axes.get_xlim()
     assert low < 120e3 < high
@@ -39,7 +39,7 @@ def test_marks_of_one_size_and_accuracy_have_a_frame_and_labels_that_stand_apart
     assert abs(heights["Small"] - heights["Again"]) > 20
 
 
-def test_the_caption_has_the_budget_of_a_search_and_says_what_a_bar_is() -> None:
+def test_the_caption_has_the_budget_of_a_search_and_explains_the_bars() -> None:
     searched = replace(SMALL, label="AutoKeras", detail="2 trials of 4 epochs")
     assert caption([searched, STUDENT]).endswith(" Bars: 95 % CI over seeds. AutoKeras: 2 trials of 4 epochs.")
     single = replace(STUDENT, test=Estimate(0.7, None, None, 1))

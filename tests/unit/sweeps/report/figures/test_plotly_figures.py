@@ -1,4 +1,4 @@
-"""The key figure in the dashboard: one for each dataset of the answer, the same data as the page, nobody's markup."""
+"""The key figure in the dashboard: one for each dataset of the answer, with the data of the page, markup escaped."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ GAINS = (BEST, gain("native", 6.0, 5.6, 6.4), gain("best", 2.0, dataset="other")
 BOTH = "T and α"
 
 
-def test_every_dataset_has_a_figure_and_their_names_sort_in_the_order_of_the_page() -> None:
+def test_every_dataset_has_a_figure_and_sorted_names_are_in_the_order_of_the_page() -> None:
     drawn = figures(GAINS, BOTH)
     assert list(drawn) == sorted(drawn) == ["answer-0", "answer-1"]
     titles = [drawn[name].layout.title.text for name in drawn]
@@ -21,7 +21,7 @@ def test_every_dataset_has_a_figure_and_their_names_sort_in_the_order_of_the_pag
     assert figures([], BOTH) == {}
 
 
-def test_every_arm_has_its_seeds_and_its_interval_below_each_other() -> None:
+def test_every_arm_has_its_seeds_and_its_interval() -> None:
     figure = figures(GAINS, BOTH)["answer-0"]
     label = "called best<br><sub>T 4, α 0.3</sub>"
     assert [(trace.name, list(trace.x), set(trace.y)) for trace in figure.data] == [
@@ -34,7 +34,7 @@ def test_every_arm_has_its_seeds_and_its_interval_below_each_other() -> None:
     assert figure.data[1].error_x.array == (BEST.mean.high - BEST.mean.mean,)
     (zero,) = figure.layout.shapes
     assert zero.x0 == 0
-    assert figure.layout.yaxis.autorange == "reversed", "the first row is the highest"
+    assert figure.layout.yaxis.autorange == "reversed", "the first row is at the top"
 
 
 def test_two_seeds_have_no_interval() -> None:
@@ -42,7 +42,7 @@ def test_two_seeds_have_no_interval() -> None:
     assert mean.error_x.array == (0.0,)
 
 
-def test_a_dataset_is_no_markup() -> None:
+def test_markup_in_the_name_of_a_dataset_is_escaped() -> None:
     evil = "<b>x</b>"
     mark = replace(gain("best", 1.0, dataset=evil), label=f"Tuned on {evil}", detail=evil)
     text = json.dumps(json.loads(figures([mark], BOTH)["answer-0"].to_json()))

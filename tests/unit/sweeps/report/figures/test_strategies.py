@@ -34,17 +34,17 @@ def written(axes: Axes) -> set[str]:
     return {*ticks, *(text.get_text() for text in axes.texts)}
 
 
-def test_on_a_phone_names_are_above_the_bars_and_text_is_not_scaled() -> None:
+def test_on_a_phone_names_are_above_the_bars_and_text_keeps_its_size() -> None:
     figure = narrow(SHOWN)
     assert figure.get_figwidth() * 96 == 360
     (axes,) = figure.axes
     heights = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"]
     names = [text.get_position()[1] for text in axes.texts if text.get_text() in ("Untuned default", "Tuned on MNIST")]
-    assert all(name < bar for name, bar in zip(names, heights, strict=False)), "the axis points down"
+    assert all(name < bar for name, bar in zip(names, heights, strict=False)), "the y axis points down"
     assert min(text.get_fontsize() for text in axes.texts) >= 8.5
 
 
-def test_less_than_nothing_is_on_the_axis() -> None:
+def test_the_axis_includes_negative_values() -> None:
     (default, *others) = SHOWN.rows
     below = replace(SHOWN, rows=(replace(default, value=Estimate(-0.2, -0.5, 0.1, 8)), *others))
     (axes,) = wide(below).axes
@@ -71,6 +71,6 @@ def test_without_a_gain_there_is_no_share() -> None:
     assert not any(mark.is_advised for mark in nothing.rows)
 
 
-def test_older_rules_and_sweeps_half_way_have_none() -> None:
+def test_older_rules_and_unfinished_sweeps_have_no_strategies() -> None:
     assert strategies(found(override(REPORTED, {"transfer.rule": 2}), run)) is None
     assert strategies(chosen(until="transfer#target.best.2")) is None

@@ -1,4 +1,4 @@
-"""The surfaces as drawn: whole, the right way round, under a heading that follows from the fits."""
+"""The drawings of the surfaces: complete, correctly oriented, under a heading that follows from the fits."""
 
 from dataclasses import replace
 
@@ -31,13 +31,13 @@ def written(plane: Plane) -> list[str]:
         return texts(as_svg(surface(plane)))
 
 
-def test_the_fitted_surface_is_the_right_way_round_and_reaches_the_ends_of_the_axes() -> None:
+def test_the_fitted_surface_is_correctly_oriented_and_reaches_the_ends_of_the_axes() -> None:
     axes = surface(replace(PLANE, surfaces=(replace(SEARCH, top=FITTED),))).axes[0]
     (contours,) = axes.collections
     vertices = np.concatenate([path.vertices for path in contours.get_paths()])
     assert (vertices.min(axis=0), vertices.max(axis=0)) == (pytest.approx([1, 0]), pytest.approx([20, 1]))
     assert (axes.get_xlim(), axes.get_ylim()) == (pytest.approx((1, 20)), pytest.approx((0, 1)))
-    # the highest level lies around the top of FITTED: x = 8 of 16, y = 4 of 16
+    # the highest level is around the top of FITTED: x = 8 of 16, y = 4 of 16
     top = contours.get_paths()[-1].vertices
     assert top[:, 0].mean() == pytest.approx(20 ** (8.5 / 16), rel=0.2)
     assert top[:, 1].mean() == pytest.approx(4.5 / 16, abs=0.05)
@@ -51,7 +51,7 @@ def test_the_fitted_surface_is_the_right_way_round_and_reaches_the_ends_of_the_a
         (fitted(0.3, 2), fitted(0.2, 13), "The good region is wide, and lies elsewhere on each dataset"),
         (fitted(0.3, 8), fitted(0.2, 10), "The good region is wide, and overlaps in part"),
         (fitted(0.3, 8), fitted(0.02, 8), "The good region is wide on one dataset, small on another, and lies in"),
-        (fitted(0.3, 8), replace(fitted(0.3, 8), high=0.9), "Where the searches looked"),  # too wide an interval
+        (fitted(0.3, 8), replace(fitted(0.3, 8), high=0.9), "Where the searches looked"),  # its interval is too wide
         (FITTED, None, "Where the searches looked"),
         (None, None, "Where the searches looked"),
     ],
@@ -60,25 +60,25 @@ def test_the_heading_follows_from_the_fits(first: Top | None, second: Top | None
     assert heading(both(first, second)).startswith(text)
 
 
-def test_one_dataset_has_no_other_place() -> None:
+def test_the_heading_for_one_dataset_compares_no_places() -> None:
     assert heading(replace(PLANE, surfaces=(replace(SEARCH, top=fitted(0.3, 8)),))) == "The good region is wide"
 
 
-def test_one_point_has_one_mark_with_all_of_its_names() -> None:
+def test_a_point_with_several_names_has_one_mark() -> None:
     shown = replace(PLANE, surfaces=(SEARCH, replace(OTHER, best=SEARCH.best)))
     assert "tuned on a$b$.npz and CIFAR-10" in written(shown)
     at_default = replace(PLANE, surfaces=(replace(SEARCH, best=at(3, 0.5)),))
     assert "Keras default, tuned on a$b$.npz" in written(at_default)
 
 
-def test_labels_of_near_points_stand_apart() -> None:
+def test_labels_of_near_points_do_not_overlap() -> None:
     near = replace(PLANE, surfaces=(replace(SEARCH, best=at(3.1, 0.5)), replace(OTHER, best=at(3.2, 0.51))))
     axes = surface(near).axes[1]
     heights = [text.xyann[1] + 250 * text.xy[1] for text in axes.texts if hasattr(text, "xyann")]
     assert all(abs(first - second) > 10 for i, first in enumerate(heights) for second in heights[:i])
 
 
-def test_trials_without_a_surface_between_them_are_still_drawn() -> None:
+def test_trials_are_drawn_even_without_a_surface() -> None:
     few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=at(4, trial.point["alpha"])) for trial in FOUR])
     searches: tuple[Surface, ...] = tuple(replace(SEARCH, trials=tuple(trials), best=None) for trials in few)
     temperature, alpha = PLANE.axes

@@ -1,4 +1,4 @@
-"""The figures of a page: every one whose data is there, the same twice, whatever a search looks like."""
+"""The figures of a page: every figure with data, as SVG with text and escaped names."""
 
 import re
 from dataclasses import replace
@@ -25,9 +25,7 @@ def drawn(shown: Findings) -> dict[str, str]:
     return draw(with_data(shown))
 
 
-def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
-    shown: Findings, drawn: dict[str, str]
-) -> None:
+def test_every_figure_with_data_is_drawn_in_the_order_of_the_page(shown: Findings, drawn: dict[str, str]) -> None:
     of_page = [figure.name for figure in blocks(shown.spec, with_data(shown))]
     assert of_page == ["gains", "regret", "surface", "methods", "break-even"]
     assert [name for name in drawn if not name.endswith("-narrow")] == of_page
@@ -41,7 +39,7 @@ def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
     assert with_data(found(REPORTED, run, until="search")) == []
 
 
-def test_text_stays_text_and_a_file_has_one_white_background_that_a_dark_page_leaves_out(drawn: dict[str, str]) -> None:
+def test_text_stays_text_and_the_white_background_is_hidden_on_a_dark_page(drawn: dict[str, str]) -> None:
     for svg in drawn.values():
         assert len(texts(svg)) > 3
         white = re.findall(r'<g id="(\w+)">\s*<path[^>]*style="fill: #ffffff"', svg)

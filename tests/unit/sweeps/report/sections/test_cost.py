@@ -22,7 +22,7 @@ def text(found: Findings) -> str:
     return markdown.text(KdReport().cost(found, []))
 
 
-def test_a_search_that_never_gets_there_says_within_how_many_seconds() -> None:
+def test_a_search_that_never_breaks_even_has_the_seconds_it_was_given() -> None:
     never = BreakEven(
         dataset="d", curve=((5.0, 50.0),), student=60, sweep_cpu_s=10, at=(None, None, None, None), even_at=None
     )
@@ -34,14 +34,14 @@ def test_seconds_of_different_machines_are_not_compared(found: Findings) -> None
     (machine,) = found.provenance.machines
     machines = (machine, replace(machine, cpu="Another CPU"))
     mixed = replace(found, provenance=replace(found.provenance, machines=machines), own={})
-    said = text(mixed)
-    assert "**Seconds are not compared**: the tasks ran on 2 kinds of machine" in said
-    assert "(Another CPU, " in said or "; Another CPU, " in said
-    assert "cheapest to train" not in said
-    assert "training cost" not in said
-    assert "- fastest: " in said, "one measure task timed all of them"
+    section = text(mixed)
+    assert "**Seconds are not compared**: the tasks ran on 2 kinds of machine" in section
+    assert "(Another CPU, " in section or "; Another CPU, " in section
+    assert "cheapest to train" not in section
+    assert "training cost" not in section
+    assert "- fastest: " in section, "one measure task timed all models"
     assert "Seconds are not compared" not in text(found)
 
 
-def test_nothing_measured_is_nothing_said() -> None:
+def test_without_measurements_there_is_no_cost_section() -> None:
     assert KdReport().cost(builders.found(SPEC, planted, broken="measure"), [Figure("break-even", "", "")]) == []

@@ -1,4 +1,4 @@
-"""Where a report comes from: the spec, the data, every kind of machine once, whether processors round alike."""
+"""The provenance of a report: spec, data, each kind of machine once, and whether processors round alike."""
 
 from dataclasses import replace
 
@@ -25,25 +25,25 @@ def lines(findings: Findings) -> tuple[str, ...]:
     return block.items
 
 
-def test_machines_that_are_alike_are_one_line(found: Findings) -> None:
+def test_machines_of_one_kind_share_a_line(found: Findings) -> None:
     machine = found.provenance.machines[0]
     other = replace(machine, cpu="Another CPU", commit="")
     made = replace(found.provenance, machines=(machine, machine, other))
-    said = lines(replace(found, provenance=made))
-    assert len(said) == len(lines(found)) + 1
-    assert sum(line.startswith("Another CPU, ") for line in said) == 1
-    assert sum(line.endswith("; commit not from a checkout") for line in said) >= 1
+    shown = lines(replace(found, provenance=made))
+    assert len(shown) == len(lines(found)) + 1
+    assert sum(line.startswith("Another CPU, ") for line in shown) == 1
+    assert sum(line.endswith("; commit not from a checkout") for line in shown) >= 1
 
 
-def test_data_and_weights_are_said_with_where_they_are_from(found: Findings) -> None:
+def test_data_and_weights_are_listed_with_their_origin(found: Findings) -> None:
     data = Data(dataset="digits", images=7, origin="scikit-learn", content_hash="c" * 64, split_hash="d" * 64)
     weights = Weights(key="baselines#mobilenet", files=("a.h5", "b.h5"))
-    said = lines(replace(found, provenance=replace(found.provenance, data=(data,), weights=(weights,))))
-    assert said[1] == f"digits: 7 training images; from scikit-learn; content {'c' * 12}, split {'d' * 12}"
-    assert said[2] == "weights of baselines#mobilenet: a.h5, b.h5"
+    shown = lines(replace(found, provenance=replace(found.provenance, data=(data,), weights=(weights,))))
+    assert shown[1] == f"digits: 7 training images; from scikit-learn; content {'c' * 12}, split {'d' * 12}"
+    assert shown[2] == "weights of baselines#mobilenet: a.h5, b.h5"
 
 
-def test_processors_that_round_otherwise_are_a_warning(found: Findings) -> None:
+def test_processors_that_round_differently_are_a_warning(found: Findings) -> None:
     one = lines(replace(found, provenance=replace(found.provenance, numerics=("f00",))))
     assert "numerics fingerprint f00" in one
     two = lines(replace(found, provenance=replace(found.provenance, numerics=("f00", "ba2"))))

@@ -1,4 +1,4 @@
-"""The secondary questions as a section: a row for each, with p values, intervals and units."""
+"""The section of secondary questions: a row for each, with p values, intervals and units."""
 
 from sweeps.findings.secondary import Question, Share
 from sweeps.report import markdown
@@ -32,7 +32,7 @@ def test_there_is_a_row_for_each_question() -> None:
     assert any("Holm's p adjusts for all 2 questions." in line for line in page)
 
 
-def test_no_question_is_no_section() -> None:
+def test_without_questions_there_is_no_section() -> None:
     assert secondary_blocks(ACCURACY, ()) == []
 
 
