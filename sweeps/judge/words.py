@@ -7,7 +7,7 @@ from statistics import median
 from sweeps.judge.judging import Compared, Judgement
 from sweeps.report.document import Advice, Block, Bullets, Figure, Heading, Paragraph, Table, columns, table
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
-from sweeps.terminal import number_of, p_value
+from sweeps.terminal import number_of, p_equals, p_value
 
 MOST_ROWS = 20  # of the table on a terminal; JSON and page have all
 _HEAD = 20  # characters of the baseline's name in a column header
@@ -108,17 +108,13 @@ def reason(judgement: Judgement) -> str:
     if item.p is None:
         return f"{text}, over {_counted(setting, value)}; {_untested(setting)}."
     holm = " after Holm" if len(judgement.others) > 1 else ""
-    parts = (numbers.between(lead), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
+    parts = (numbers.between(lead), f"{p_equals(item.p_holm)}{holm}", _counted(setting, value))
     text = f"{text} ({', '.join(filter(None, parts))})."
     ends = limits(value)
     if item.better or item.worse or ends is None or ends[0] <= 0 <= ends[1]:
         return text
     # The interval alone would suggest a difference.
     return f"{text} A setting is called better or worse below p = {judgement.level:g}."
-
-
-def _p(value: float | None) -> str:
-    return f"p {text}" if (text := p_value(value)).startswith("<") else f"p = {text}"
 
 
 def _counted(setting: Compared, value: Estimate) -> str:

@@ -139,6 +139,11 @@ def exact(score: Score, value: float, sign: str = "") -> str:
     return f"{value:{sign}.{score.decimals(2, value)}f}"
 
 
+def joined(names: Sequence[str], word: str = "and") -> str:
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
 def size(count: float) -> str:
     """Return a file size: "113 KB", "12.3 MB"."""
     return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} KB"
