@@ -286,8 +286,9 @@ class Working:
 class Status:
     """The status of a sweep.
 
-    state: "active", "paused" or "cancelled". stages: in order. workers: those with a task; idle_workers: those without
-    one, vanished ones included. fraction: done part of the work, in [0, 1]. shares: of each stage in the whole work.
+    state: as stored: "active", "paused" or "cancelled". stages: in order. workers: those with a task; idle_workers:
+    those without one, vanished ones included. fraction: ended part of the work, in [0, 1]; 1 once every task has ended,
+    so of an active sweep once it is finished. shares: of each stage in the whole work.
     seconds_left: an estimate, None without workers. problems: see `failures`. undrawn: attempts that ended a while ago
     and are not in the dashboard; 0 if a mirror is about to draw them. smoke_test: see `Spec.is_smoke_test`.
     """

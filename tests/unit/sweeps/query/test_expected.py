@@ -129,6 +129,15 @@ def test_the_last_long_task_is_not_shared_among_workers() -> None:
     assert one == many == pytest.approx(expected_seconds(TINY, "measure", None))
 
 
+def test_the_fraction_is_1_only_once_every_task_has_ended() -> None:
+    ended = [replace(task, state="failed" if number % 2 else "done") for number, task in enumerate(_tasks())]
+    for number, task in enumerate(ended):
+        for state in ("waiting", "running"):
+            left = [*ended[:number], replace(task, state=state), *ended[number + 1 :]]
+            assert eta(TINY, left, 1).fraction < 1
+    assert eta(TINY, ended, 1).fraction == 1
+
+
 def test_what_failed_or_was_skipped_is_not_waited_for() -> None:
     ended = [replace(task, state="failed" if task.stage == "teachers" else "skipped") for task in _tasks()]
     found = eta(TINY, ended, 0)
