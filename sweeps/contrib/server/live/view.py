@@ -175,6 +175,7 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
     time = _eta(engine, sweep, spec, tallies, at_work)
     trials = live.newest_trials(engine, sweep.id, _POINTS, most=MOST_POINTS, best_of=_POINTS[:2])
     ended = all(counts[stage].ended == counts[stage].total for stage in there)
+    all_done = all(count.ended == count.done for count in counts.values())  # so far: then no phase has failed
     answer_hash = fingerprints(engine, sweep).answer_hash if ended else None
     return View(
         name=sweep.name,
@@ -184,7 +185,7 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
         stages=tuple(Stage(display_stage(stage, there), time.shares.get(stage, 0.0), counts[stage]) for stage in there),
         fraction=time.fraction,
         seconds_left=time.seconds_left,
-        problems=tuple(failures(engine, sweep.id)),
+        problems=() if all_done else tuple(failures(engine, sweep.id)),
         banner=SMOKE_TEST if spec.is_smoke_test else spec.kind.report().banner(spec),
         score=spec.score,
         planes=planes(spec, trials),
