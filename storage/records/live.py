@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, and_, case, func, select
 
 from storage.db.transaction import database_now, explain_corruption, read, retry_transient
+from storage.records import queries
 from storage.tables import attempts, phases, tasks, workers
 
 
@@ -85,9 +86,8 @@ def newest_trials(
 
         recent = rows(newest)
         for stage in best_of if len(recent) == most else ():
-            # By phase, which an index orders by state: it reads the rows of these tasks alone.
-            of_stage = select(phases.c.id).where(phases.c.sweep_id == sweep_id, phases.c.stage == stage)
-            done = select(tasks.c.id).where(tasks.c.phase_id.in_(of_stage), tasks.c.state == "done")
+            of_stage = tasks.c.phase_id.in_(queries.phases_of(sweep_id, stage))
+            done = select(tasks.c.id).where(of_stage, tasks.c.state == "done")
             recent |= rows(done.order_by(tasks.c.score.desc(), tasks.c.id).limit(1))
         return list(recent.values())
 

@@ -79,6 +79,17 @@ def test_a_failure_is_a_problem_and_a_baseline_that_cannot_run_here_is_none(
     assert bool(view.problems) == (activity == "bad")
 
 
+def test_a_task_without_reports_is_as_far_as_others_of_its_stage_suggest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "durations", lambda _, __, stage: [1e6] * (stage == "native"))
+    (at_work,) = looked(reported_sweeps.worked(f"sqlite:///{tmp_path}/a.db", stop_at="native.search#2")).running
+    assert (at_work.report, at_work.curve) == ("", "")
+    assert 0 < (at_work.fraction or 0) < 0.1
+    (at_work,) = looked(reported_sweeps.worked(f"sqlite:///{tmp_path}/b.db", stop_at="search#2")).running
+    assert at_work.fraction is None
+
+
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = reported_sweeps.worked(tmp_path, stop_at="confirm")
     made, make = list[str](), module.view
