@@ -115,6 +115,11 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
+def p_equals(value: float | None) -> str:
+    """Return a p value for a sentence: "p = 0.017", "p < 0.0001"."""
+    return f"p {text}" if (text := p_value(value)).startswith("<") else f"p = {text}"
+
+
 def truncated(text: str, most: int) -> str:
     """Return a text of at most so many characters; a longer one ends in "..."."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, and_, case, func, select
 
 from storage.db.transaction import database_now, explain_corruption, read, retry_transient
+from storage.records import queries
 from storage.tables import attempts, phases, tasks, workers
 
 
@@ -32,11 +33,11 @@ def tallies(engine: Engine, sweep_id: int) -> list[Tally]:
     took = case((tasks.c.state == "done", tasks.c.finished_at - tasks.c.started_at))
     sums = (func.count(), func.sum(tasks.c.attempt), func.count(took), func.coalesce(func.sum(took), 0.0))
     query = (
-        select(phases.c.name, tasks.c.stage, tasks.c.state, *sums)
-        .join(phases, phases.c.id == tasks.c.phase_id)
-        .where(tasks.c.sweep_id == sweep_id)
-        .group_by(phases.c.ordinal, phases.c.name, tasks.c.stage, tasks.c.state)
-        .order_by(phases.c.ordinal, tasks.c.stage, tasks.c.state)
+        select(phases.c.name, phases.c.stage, tasks.c.state, *sums)
+        .join(tasks, tasks.c.phase_id == phases.c.id)
+        .where(phases.c.sweep_id == sweep_id)
+        .group_by(phases.c.id, tasks.c.state)
+        .order_by(phases.c.ordinal, tasks.c.state)
     )
     with read(engine) as connection:
         return [Tally(*row) for row in connection.execute(query)]
@@ -85,7 +86,8 @@ def newest_trials(
 
         recent = rows(newest)
         for stage in best_of if len(recent) == most else ():
-            done = select(tasks.c.id).where(*begun, tasks.c.stage == stage, tasks.c.state == "done")
+            of_stage = tasks.c.phase_id.in_(queries.phases_of(sweep_id, stage))
+            done = select(tasks.c.id).where(of_stage, tasks.c.state == "done")
             recent |= rows(done.order_by(tasks.c.score.desc(), tasks.c.id).limit(1))
         return list(recent.values())
 

@@ -69,8 +69,13 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
 @retry_transient()
 def progress(engine: Engine, sweep_id: int) -> tuple[Any, ...]:
     """Return a value that changes whenever a task, a phase or a selection of the sweep changes."""
-    counts = (func.count(), func.sum(tasks.c.attempt), func.max(tasks.c.started_at), func.max(tasks.c.finished_at))
-    by_state = select(tasks.c.state, *counts).where(tasks.c.sweep_id == sweep_id).group_by(tasks.c.state)
+    # Without a new attempt no task gets back to where it was. Counted like this, SQLite reads no row of either table.
+    by_state = (
+        select(tasks.c.state, func.count(), func.count(attempts.c.task_id))
+        .join(attempts, attempts.c.task_id == tasks.c.id, isouter=True)
+        .where(tasks.c.sweep_id == sweep_id)
+        .group_by(tasks.c.state)
+    )
     of_phases = select(phases.c.name, phases.c.state).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
     chosen = select(func.count()).where(tables.selections.c.sweep_id == sweep_id)
     with read(engine) as connection:
@@ -115,6 +120,8 @@ def task_records(
     """
     wanted = ((tasks.c.sweep_id, sweep_id), (tasks.c.stage, stage), (phases.c.name, phase), (tasks.c.state, state))
     only = [column == value for column, value in wanted if value is not None]
+    # Redundant, but then SQLite begins with the one phase instead of all tasks of the sweep.
+    only += [] if phase is None else [phases.c.sweep_id == sweep_id]
     only += [] if keys is None else [tasks.c.key.in_(keys)]
     query = _tasks_with_latest_attempt().where(*only).order_by(phases.c.ordinal, tasks.c.ordinal)
     with read(engine) as connection, explain_corruption(connection, sweep_id):
@@ -122,6 +129,14 @@ def task_records(
         return [
             tables.TaskRecord(**row | {"outcome": _part(row["outcome"], keep), "score": _score(row)}) for row in rows
         ]
+
+
+def phases_of(sweep_id: int, stage: str) -> Select[Any]:
+    """Return a query for the ids of the phases of a stage.
+
+    An index has the tasks of a phase by their state: found like this, no rows of other stages are read.
+    """
+    return select(phases.c.id).where(phases.c.sweep_id == sweep_id, phases.c.stage == stage)
 
 
 @retry_transient()
@@ -306,7 +321,7 @@ def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
 
 @retry_transient()
 def durations(engine: Engine, sweep_id: int, stage: str) -> list[float]:
-    done = (tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, tasks.c.state == "done")
+    done = (tasks.c.phase_id.in_(phases_of(sweep_id, stage)), tasks.c.state == "done")
     took = tasks.c.finished_at - tasks.c.started_at
     query = select(took).where(*done, took.is_not(None)).order_by(tasks.c.finished_at.desc()).limit(101)
     with read(engine) as connection:

@@ -74,7 +74,8 @@ def compare(
     comparison = compared(names, findings)
     if output is not None:
         written = compare.write(comparison, _trainings(client, findings), Path(output))
-        show(compare.headline(comparison))
+        for line in filter(None, (compare.headline(comparison), compare.reason(comparison))):
+            show(line)
         say(f"comparison {written}")
         return
     wide = columns()

@@ -17,7 +17,7 @@ from sweeps.findings.findings import Findings
 from sweeps.findings.rows import Row
 from sweeps.plan.jobs import Measured
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
-from sweeps.report.words import display_name, number, percentage, seconds_not_compared
+from sweeps.report.words import display_name, model, number, percentage, seconds_not_compared
 from sweeps.stats.estimates import Estimate, pareto_front
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import ReportParts
@@ -57,34 +57,30 @@ def break_even_sentence(even: BreakEven) -> str:
     if even.even_at is not None and even.sweep_cpu_s:
         reached += f", {even.even_at / even.sweep_cpu_s:.2g} times the cost of the sweep"
     return (
-        f"break-even on {even.dataset}: `best` reached {even.student:.2f} % validation accuracy after"
-        f" {even.sweep_cpu_s:.0f} CPU s of teachers, search and confirm; {reached}. AutoKeras at multiples of the cost"
-        f" of the sweep: {', '.join(parts)}"
+        f"break-even on {display_name(even.dataset)}: the distilled student reached {even.student:.2f} % validation"
+        f" accuracy after {even.sweep_cpu_s:.0f} CPU s of teachers, search and confirm; {reached}. AutoKeras at"
+        f" multiples of the cost of the sweep: {', '.join(parts)}"
     )
-
-
-def _name(row: Row) -> str:
-    return {"best": "student, distilled", "scratch": "student, labels only"}.get(row.method, row.method)
 
 
 @dataclass(frozen=True)
 class _Choice:
     """A model that a user would deploy. test: a fraction; kilobytes: of its file; latency: ms."""
 
-    row: Row
+    name: str
     test: Estimate
     kilobytes: float
     latency: float
     cpu_s: float
 
     def __str__(self) -> str:
-        return f"{_name(self.row)}, {percentage(self.test.mean)} % (n={self.test.n})"
+        return f"{self.name}, {percentage(self.test.mean)} % (n={self.test.n})"
 
 
-def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
+def _choices(findings: Findings, role: str) -> list[_Choice]:
     """Return the tested and measured models of a dataset, without the arms that only explain others."""
-    choices = []
-    for row in rows:
+    choices, dataset = [], findings.spec.role(role).dataset
+    for row in findings.rows:
         measured = row.measured
         if row.dataset != dataset or row.test is None or measured is None:
             continue
@@ -92,7 +88,10 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
             continue  # the other arms have the same network
         if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
             cpu_s = row.train_cpu_s + (row.shared_cpu_s or 0.0)
-            choices.append(_Choice(row, row.test, measured.bytes / 1000, measured.latency_ms_p50, cpu_s))
+            name, detail = model(findings.spec, role, row)
+            if row.kind == "teacher":  # of which a dataset may have several
+                name = f"{name}, {detail}"
+            choices.append(_Choice(name, row.test, measured.bytes / 1000, measured.latency_ms_p50, cpu_s))
     return choices
 
 
@@ -116,20 +115,29 @@ def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
 
 def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
     front = pareto_front([(cost, choice.test.mean) for cost, choice in zip(costs, choices, strict=True)])
-    return ", ".join(
-        f"{_name(choices[index].row)} ({percentage(choices[index].test.mean, '.1f')} %)" for index in front
-    )
+    return ", ".join(f"{choices[index].name} ({percentage(choices[index].test.mean, '.1f')} %)" for index in front)
 
 
-def _cells(row: Row, model: Measured) -> list[str]:
+def _shown(findings: Findings, role: str) -> list[tuple[str, Row, Measured]]:
+    """Return the measured models of a dataset with their labels; one of the students, which share a network."""
+    shown = []
+    for row in findings.rows:
+        is_shown = row.kind != "arm" or row.method in ("best", AUTOKERAS)
+        if row.dataset == findings.spec.role(role).dataset and row.measured is not None and is_shown:
+            label = ", ".join(filter(None, model(findings.spec, role, row)))
+            shown.append(("Student" if row.method == "best" else label, row, row.measured))
+    return shown
+
+
+def _cells(name: str, row: Row, measured: Measured) -> list[str]:
     return [
-        "student" if row.method == "best" else _name(row),
-        number(model.macs, ",.2f", 1e-6),
-        number(model.bytes, ",.0f", 1e-3),
-        number(model.int8_bytes, ",.0f", 1e-3),
-        percentage(model.int8_test_accuracy),
-        f"{number(model.latency_ms_p50, '.2f')} / {number(model.latency_ms_p95, '.2f')}",
-        number(model.images_per_s, ",.0f"),
+        name,
+        number(measured.macs, ",.2f", 1e-6),
+        number(measured.bytes, ",.0f", 1e-3),
+        number(measured.int8_bytes, ",.0f", 1e-3),
+        percentage(measured.int8_test_accuracy),
+        f"{number(measured.latency_ms_p50, '.2f')} / {number(measured.latency_ms_p95, '.2f')}",
+        number(measured.images_per_s, ",.0f"),
         number(row.train_cpu_s, ".1f"),
         number(row.shared_cpu_s, ".0f"),
     ]
@@ -194,6 +202,7 @@ class KdReport(ReportParts):
         return _data(spec), _training(spec)
 
     def display(self, method: str) -> str:
+        method = method.removeprefix("pretrained:").removeprefix("baseline:")  # as teachers are written
         network = APPLICATIONS.get(method.removesuffix(TUNED))
         if network is None:
             return {AUTOKERAS: "AutoKeras", **NAMES}.get(method, method)
@@ -221,29 +230,27 @@ class KdReport(ReportParts):
         return (f"loss: `{formula(spec.training.distillation)}`; alpha weighs the labels",)
 
     def cost(self, findings: Findings, figures: Iterable[Block]) -> Sequence[Block]:
-        measured = [(row, row.measured) for row in findings.rows if row.measured is not None]
-        if not measured:
+        if all(row.measured is None for row in findings.rows):
             return []
-        blocks: list[Block] = []
+        blocks, reasons = list[Block](), ""
         kinds = findings.provenance.machine_kinds
         evens = {even.dataset: even for even in read_evens(findings.own)}
         for role in findings.report_roles:
             dataset = findings.spec.role(role).dataset
-            rows = [
-                _cells(row, model)
-                for row, model in measured  # one of the students, which share a network
-                if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS))
-            ]
+            shown = _shown(findings, role)
+            rows = [_cells(name, row, measured) for name, row, measured in shown]
+            reasons += "".join(
+                f" No int8 of {name} on {display_name(dataset)}: {measured.int8_reason}."
+                for name, _, measured in shown
+                if measured.int8_reason
+            )
             if rows:
                 blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
-            choices = _choices(findings.rows, dataset)
+            choices = _choices(findings, role)
             if choices:
                 advice = _advice(choices, same_machine=len(kinds) == 1)
                 advice += [break_even_sentence(evens[dataset])] if dataset in evens else []
                 blocks.append(Bullets(tuple(advice)))
-        reasons = "".join(
-            f" int8 of {row.method}: {model.int8_reason}." for row, model in measured if model.int8_reason
-        )
         blocks.append(
             Paragraph(
                 "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"

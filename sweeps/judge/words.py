@@ -7,7 +7,7 @@ from statistics import median
 from sweeps.judge.judging import Compared, Judgement
 from sweeps.report.document import Advice, Block, Bullets, Figure, Heading, Paragraph, Table, columns, table
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
-from sweeps.terminal import number_of, p_value
+from sweeps.terminal import number_of, p_equals, p_value
 
 MOST_ROWS = 20  # of the table on a terminal; JSON and page have all
 _HEAD = 20  # characters of the baseline's name in a column header
@@ -54,37 +54,43 @@ class Numbers:
 def origin(judgement: Judgement) -> str:
     """Return the source: "runs.csv: 25 runs, 5 settings, 5 seeds; accuracy, higher is better"."""
     runs = judgement.runs
-    direction = "lower" if runs.minimize else "higher"
     parts = [
         number_of(sum(setting.runs for setting in judgement.settings), "run"),
         number_of(len(judgement.settings), "setting"),
         number_of(len(judgement.seeds), "seed"),
         *([number_of(len(judgement.datasets), "dataset")] if len(judgement.datasets) > 1 else []),
     ]
-    return f"{runs.source}: {', '.join(parts)}; {runs.score}, {direction} is better."
+    return f"{runs.source}: {', '.join(parts)}; {runs.score}, {_better_way(judgement)} is better."
 
 
 def headline(judgement: Judgement) -> str:
-    others = judgement.others
-    better = [setting.name for setting in others if setting.against.better]
-    if better:
-        return f"{_few(better, most=3)} {'is' if len(better) == 1 else 'are'} better than {judgement.baseline}."
-    if all(setting.against.worse for setting in others):
-        worse = others[0].name if len(others) == 1 else "every other setting"
-        return f"No improvement: {worse} is worse than {judgement.baseline}."
-    if not _is_tested(judgement):
-        if all(setting.is_same for setting in others):
-            same = others[0].name if len(others) == 1 else "every setting"
-            return f"No improvement: {same} has the same scores as {judgement.baseline}."
-        return f"No improvement can be shown over {judgement.baseline}: {_hindrance(judgement)}."
-    return f"No improvement over {judgement.baseline} is shown."
+    """Return what to do and what is shown, without numbers: `reason` has those."""
+    known, others, baseline = judgement.advice, judgement.others, judgement.baseline
+    only = others[0].name if len(others) == 1 else ""
+    if known.use == "use":
+        return f"Use {known.setting}: it is better than {baseline}."
+    if known.use == "keep":
+        if all(setting.against.worse for setting in others):
+            return f"Keep {baseline}: {only or 'every other setting'} is worse."
+        return f"Keep {baseline}: no other setting has a {_better_way(judgement)} mean."
+    rival = judgement.other(known.rival)
+    if rival is not None and rival.against.p is None:
+        return f"Keep {baseline} for now: {_hindrance(judgement, rival)}."
+    return f"Keep {baseline} for now: {f'{only} is not' if only else 'no other setting is'} clearly better."
 
 
-def _hindrance(judgement: Judgement) -> str:
-    if any(setting.against.alike for setting in judgement.others):
+def _hindrance(judgement: Judgement, rival: Compared) -> str:
+    """Return why the rival has no test."""
+    if rival.is_same:
+        return f"{rival.name} has the same scores"
+    if rival.against.alike:
         return "every seed gives the same difference"
-    has_runs = all(setting.runs >= FEWEST_RUNS for setting in judgement.settings)
+    has_runs = all(setting.runs >= FEWEST_RUNS for setting in (judgement.base, rival))
     return "too few seeds in common" if has_runs else "too few seeds"
+
+
+def _better_way(judgement: Judgement) -> str:
+    return "lower" if judgement.runs.minimize else "higher"
 
 
 def reason(judgement: Judgement) -> str:
@@ -102,17 +108,13 @@ def reason(judgement: Judgement) -> str:
     if item.p is None:
         return f"{text}, over {_counted(setting, value)}; {_untested(setting)}."
     holm = " after Holm" if len(judgement.others) > 1 else ""
-    parts = (numbers.between(lead), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
+    parts = (numbers.between(lead), f"{p_equals(item.p_holm)}{holm}", _counted(setting, value))
     text = f"{text} ({', '.join(filter(None, parts))})."
     ends = limits(value)
     if item.better or item.worse or ends is None or ends[0] <= 0 <= ends[1]:
         return text
     # The interval alone would suggest a difference.
     return f"{text} A setting is called better or worse below p = {judgement.level:g}."
-
-
-def _p(value: float | None) -> str:
-    return f"p {text}" if (text := p_value(value)).startswith("<") else f"p = {text}"
 
 
 def _counted(setting: Compared, value: Estimate) -> str:
@@ -266,7 +268,7 @@ def advice(judgement: Judgement) -> str:
         also = f" {_few(ties)} {'does' if len(ties) == 1 else 'do'} as well, within the noise." if ties else ""
         return f"Use {known.setting}.{also}"
     if known.use == "keep":
-        return f"Keep {baseline}: no setting has a {'lower' if judgement.runs.minimize else 'higher'} mean."
+        return f"Keep {baseline}: no setting has a {_better_way(judgement)} mean."
     rival = judgement.other(known.rival)
     if rival is not None and rival.against.p is None:
         if rival.against.alike:
@@ -309,10 +311,10 @@ def method(judgement: Judgement) -> str:
     )
 
 
-def _few(names: Iterable[str], *, most: int = _NAMED) -> str:
+def _few(names: Iterable[str]) -> str:
     known = [*names]
     mark = "; " if any(", " in name for name in known) else ", "  # lr=0.1, depth=2; lr=0.2, depth=2
-    return f"{mark.join(known[:most])} and {len(known) - most} more" if len(known) > most else _and(known, mark)
+    return f"{mark.join(known[:_NAMED])} and {len(known) - _NAMED} more" if len(known) > _NAMED else _and(known, mark)
 
 
 def _and(names: list[str], mark: str) -> str:

@@ -310,17 +310,22 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     return larger, Plan(tuple(added), tuple(tasks))
 
 
-_UNKNOWN_S = 1.0  # the same for every task: finished tasks soon give better estimates
+_UNKNOWN_S = 1.0  # the same for every task: a weight in the whole work, no estimate
+
+
+def knows_seconds(spec: Spec) -> bool:
+    """Return whether the trainer says how long its runs take before one has finished."""
+    return spec.kind.seconds(spec, "train", "source") is not None
 
 
 def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:
-    """Return the expected seconds of a task on one core; role: None for stage measure."""
+    """Return the expected seconds of a task on one core; 1 without `knows_seconds`. role: None for stage measure."""
     return spec.kind.seconds(spec, run_kind(stage), role or "") or _UNKNOWN_S
 
 
 def expected_core_seconds(spec: Spec) -> float:
     """Return the expected seconds of a whole sweep on one core; 0: unknown."""
-    if spec.kind.seconds(spec, "train", "source") is None:
+    if not knows_seconds(spec):
         return 0.0
     return sum(number * expected_seconds(spec, stage, role) for (stage, role), number in counts(spec).items())
 

@@ -267,7 +267,7 @@ class Sweep:
 
     @property
     def status(self) -> "Status":
-        """Its progress: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
+        """Its progress: `state`, `stages` with counts by state, `workers`, `fraction` (1: finished), `seconds_left`."""
         from sweeps.operations.table import STATUS
 
         return self._ask(STATUS)

@@ -96,7 +96,11 @@ def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, le
 
 @dataclass(frozen=True)
 class Eta:
-    """Progress of a sweep. fraction: of the work, in [0, 1]. seconds_left: None without workers. shares: by stage."""
+    """Progress of a sweep.
+
+    fraction: of the work, in [0, 1]. seconds_left: None without workers, and before a task has ended if the trainer
+    does not say how long its runs take. shares: by stage.
+    """
 
     fraction: float
     seconds_left: float | None
@@ -156,9 +160,11 @@ def eta_of(spec: Spec, efforts: Sequence[Effort], workers: int) -> Eta:
             took[kind] += effort.took_s
             expected[kind] += effort.timed * planned[effort.stage, effort.role]
 
+    believed = _BELIEVED * whole if plan.knows_seconds(spec) else 0.0
+
     def pace(kind: str, otherwise: float) -> float:
-        believed = _BELIEVED * whole
-        return (took[kind] + believed * otherwise) / (expected[kind] + believed)
+        weight = expected[kind] + believed
+        return (took[kind] + believed * otherwise) / weight if weight else otherwise
 
     shares = defaultdict[str, float](float)
     left, longest, ahead = 0.0, 0.0, 0.0
@@ -170,7 +176,8 @@ def eta_of(spec: Spec, efforts: Sequence[Effort], workers: int) -> Eta:
             ahead += number * seconds
     if not unended.total():
         return Eta(1.0, 0.0, shares)
-    return Eta(1 - ahead / whole, max(left / workers, longest) if workers else None, shares)
+    is_known = believed > 0 or expected["any"] > 0
+    return Eta(1 - ahead / whole, max(left / workers, longest) if workers and is_known else None, shares)
 
 
 def _kind(stage: str) -> str:
@@ -286,9 +293,10 @@ class Working:
 class Status:
     """The status of a sweep.
 
-    state: "active", "paused" or "cancelled". stages: in order. workers: those with a task; idle_workers: those without
-    one, vanished ones included. fraction: done part of the work, in [0, 1]. shares: of each stage in the whole work.
-    seconds_left: an estimate, None without workers. problems: see `failures`. undrawn: attempts that ended a while ago
+    state: as stored: "active", "paused" or "cancelled". stages: in order. workers: those with a task; idle_workers:
+    those without one, vanished ones included. fraction: ended part of the work, in [0, 1]; 1 once every task has ended,
+    so of an active sweep once it is finished. shares: of each stage in the whole work.
+    seconds_left: an estimate, None if unknown. problems: see `failures`. undrawn: attempts that ended a while ago
     and are not in the dashboard; 0 if a mirror is about to draw them. smoke_test: see `Spec.is_smoke_test`.
     """
 

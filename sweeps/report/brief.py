@@ -7,7 +7,7 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import as_typed, local
 from sweeps.report import answer, choice, compare, older
 from sweeps.report.words import compared_with, display_name, effects
-from sweeps.terminal import WIDTH, wrapped
+from sweeps.terminal import WIDTH, p_equals, wrapped
 from sweeps.trainers.score import Score
 
 _NARROWEST = 40
@@ -97,6 +97,7 @@ def compared_brief(comparison: Compared, *, columns: int) -> str:
         texts += ["Their specs differ in:", *map(_differing, compare.differing(comparison).rows), ""]
     names = " ".join(comparison.names)
     texts += [f"As a page: {local().line('compare', names, '-o', 'comparison')}", "", compare.headline(comparison)]
+    texts += filter(None, [compare.reason(comparison)])
     return "\n".join(line for text in texts for line in (_wrapped_below(text, width) if text else [""]))
 
 
@@ -117,8 +118,8 @@ def _standing(score: Score, standing: Standing, without: str, default: str) -> s
 
 
 def _pair(score: Score, pair: Pair) -> str:
-    sweeps, _, text, _, p = compare.pair_cells(score, pair)
-    return f"{sweeps}: {text}" + (f", p = {p} (Holm)".replace("= <", "<") if p else "")
+    sweeps, _, text, *_ = compare.pair_cells(score, pair)
+    return f"{sweeps}: {text}" + ("" if pair.p_holm is None else f", {p_equals(pair.p_holm)} (Holm)")
 
 
 def _differing(row: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Advice, Badge, Table, columns, table
 from sweeps.report.sentences import another_sweep, finish
-from sweeps.report.words import amount, between, display_name, owner, percent_interval, points
+from sweeps.report.words import amount, between, display_name, joined, owner, percent_interval, points
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import Choice, Strategy, StrategyName
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
@@ -52,7 +52,7 @@ def headline(findings: Findings, role: RoleChoice) -> str:
         return f"Not decided after {_searches(choice.searches)}: more settle it."
     if not choice.settled:
         rivals = [_name(spec, strategy.name) for strategy in _open(choice)]
-        return f"Not decided: {_joined([*rivals, 'tuning here'], 'or')}."
+        return f"Not decided: {joined([*rivals, 'tuning here'], 'or')}."
     # Against the best alternative, no treatment included: any other would be a straw man.
     losses = [strategy.lost for strategy in choice.strategies]
     added = [value for value in (*losses, choice.gain) if value is not None]
@@ -91,7 +91,7 @@ def why(findings: Findings, role: RoleChoice) -> str:
             for strategy in cheaper
             if strategy.gain is not None
         ]
-        return f"{gains} when tuned there{f'; {_joined(known)}' if known else ''}."
+        return f"{gains} when tuned there{f'; {joined(known)}' if known else ''}."
     if not cheaper:
         return f"{gains}."
     parts = [
@@ -132,7 +132,7 @@ def details(findings: Findings, role: RoleChoice) -> str:
     known = {name: point for name, point in role.points.items() if point is not None}
     won = [place for name, place in searched if name in known and known[name] == known.get("default")]
     if won:
-        sentences.append(f"On {_joined(won)} the first search confirmed the default itself.")
+        sentences.append(f"On {joined(won)} the first search confirmed the default itself.")
     if choice.searches < FEWEST_RUNS:
         sentences.append(f"An interval over searches needs {FEWEST_RUNS} of them.")
     return " ".join(sentences)
@@ -331,11 +331,6 @@ def _name(spec: Spec, name: StrategyName) -> str:
 def _open(choice: Choice) -> Sequence[Strategy]:
     # More searches cannot bring back a strategy that is shown to lose too much.
     return [strategy for strategy in choice.strategies if strategy.name != "here" and not strategy.worse]
-
-
-def _joined(names: Sequence[str], word: str = "and") -> str:
-    *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,14 +17,15 @@ from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import folder, markdown, words
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.words import amount, between, compared_with, display_name, interval, level, number
+from sweeps.report.words import amount, between, compared_with, display_name, interval, joined, level, number
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
-from sweeps.terminal import p_value, truncated
+from sweeps.terminal import p_equals, p_value, truncated
 from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
 LEVEL = 0.05  # family-wise, over all pairs
+_MOST_SAID = 3  # sweeps or pairs in a sentence
 _LONGEST = 60  # characters of a value of a spec
 _FIRST = ("sweep", "task", "dataset", "role", "stage", "arm", "repeat", "seed", "temperature", "alpha")
 _LAST = ("val_accuracy", "test_accuracy", "train_s", "cpu_s")
@@ -42,6 +44,7 @@ def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
     return [
         Paragraph(f"Comparison of {', '.join(comparison.names)}.", small=True),
         Heading(headline(comparison), level=1),
+        *([Paragraph(why, lead=True)] if (why := reason(comparison)) else []),
         overview(comparison),
         *([figure] if figure is not None else []),
         *by_dataset(comparison),
@@ -117,31 +120,78 @@ def _value(value: Any) -> str:
 
 
 def headline(comparison: Compared) -> str:
+    """Return what is shown, without numbers: `reason` has those."""
     if not comparison.pairs:
-        if comparison.pending:
-            return f"Not yet: nothing of {' and '.join(comparison.pending)} has finished."
-        return "These sweeps have no dataset in common: nothing can be compared directly."
-    apart = [pair for pair in comparison.pairs if pair.p_holm is not None and pair.p_holm < LEVEL]
-    if apart:
-        return " ".join(_better(comparison.score, pair) for pair in apart)
-    if any(pair.p is not None for pair in comparison.pairs):
-        return "No two of these sweeps are told apart: every difference may be luck of the seeds."
-    return f"Nothing can be compared directly: {_reasons(comparison.pairs)}."
+        return "Nothing to compare yet." if comparison.pending else "Nothing to compare: no dataset in common."
+    if clear := _clear(comparison):
+        return _better(clear)
+    if _tests(comparison):
+        names = dict.fromkeys(name for pair in comparison.pairs for name in (pair.first, pair.second))
+        return f"No clear difference between {joined([*names]) if len(names) == 2 else 'any two of these sweeps'}."
+    return "Nothing to compare yet." if _is_waiting(comparison) else "No direct comparison is possible."
 
 
-def _better(score: Score, pair: Pair) -> str:
+def reason(comparison: Compared) -> str:
+    """Return the numbers behind the headline with their intervals, or what stands in their way."""
+    if not comparison.pairs:
+        return f"No task of {joined(comparison.pending, 'or')} has finished." if comparison.pending else ""
+    tests = _tests(comparison)
+    if clear := _clear(comparison):
+        more = f" {len(clear) - _MOST_SAID} more in the table." if len(clear) > _MOST_SAID else ""
+        return " ".join(f"On {_lead(comparison.score, pair, tests)}." for pair in clear[:_MOST_SAID]) + more
+    if tests:
+        first = min((pair for pair in comparison.pairs if pair.p is not None), key=lambda pair: pair.p or 0.0)
+        text = f"The clearest is on {_lead(comparison.score, first, tests)}."
+        difference = first.difference
+        if difference is None or difference.low is None or difference.low <= 0 <= (difference.high or 0.0):
+            return text
+        return f"{text} A sweep is called better below p = {LEVEL:g}."  # the interval alone would suggest a difference
+    if _is_waiting(comparison):
+        return "On no shared dataset is the planned evaluation of both sweeps complete."
+    why = "; ".join(dict.fromkeys(pair.why or _untested(pair) for pair in comparison.pairs))
+    return f"{why[0].upper()}{why[1:]}."
+
+
+def _tests(comparison: Compared) -> int:
+    return sum(pair.p is not None for pair in comparison.pairs)
+
+
+def _is_waiting(comparison: Compared) -> bool:
+    return all(pair.why == Absent.YET for pair in comparison.pairs)
+
+
+def _clear(comparison: Compared) -> list[Pair]:
+    """Return the pairs that differ beyond the noise, the clearest first."""
+    tested = [(pair.p_holm, pair) for pair in comparison.pairs if pair.p_holm is not None]
+    return [pair for p, pair in sorted(tested, key=lambda item: item[0]) if p < LEVEL]
+
+
+def _better(clear: Sequence[Pair]) -> str:
+    """Return who is better than whom and where, or how many pairs differ where that is long."""
+    datasets, worse = defaultdict[tuple[str, str], list[str]](list), defaultdict[tuple[str, str], list[str]](list)
+    for pair in clear:
+        datasets[_ordered(pair)].append(display_name(pair.dataset))
+    for (better, other), where in datasets.items():
+        worse[better, joined(where)].append(other)
+    if len(worse) > 2 or max(map(len, worse.values())) > _MOST_SAID:
+        return f"{len(clear)} differences are beyond the noise."
+    return " ".join(f"{better} is better than {joined(others)} on {on}." for (better, on), others in worse.items())
+
+
+def _ordered(pair: Pair) -> tuple[str, str]:
+    is_behind = pair.difference is not None and pair.difference.mean < 0
+    return (pair.second, pair.first) if is_behind else (pair.first, pair.second)
+
+
+def _lead(score: Score, pair: Pair, tests: int) -> str:
+    """Return "CIFAR-10: a is 3.0 points better than b (95 % CI 1.4 to 4.6, p = 0.017 after Holm)"."""
     assert pair.difference is not None
-    difference: Estimate = pair.difference
-    better, worse = pair.first, pair.second
-    if difference.mean < 0:
-        difference, better, worse = difference.negated, worse, better
-    interval = between(score, difference, "")
-    number = f"{amount(score, difference, '')} better than {worse}{f' ({interval})' if interval else ''}"
-    return f"On {display_name(pair.dataset)} {better} is {number}."
-
-
-def _reasons(pairs: Sequence[Pair]) -> str:
-    return "; ".join(dict.fromkeys(pair.why or _untested(pair) for pair in pairs))
+    difference: Estimate = pair.difference if pair.difference.mean >= 0 else pair.difference.negated
+    better, worse = _ordered(pair)
+    limits, p = between(score, difference, ""), f"{p_equals(pair.p_holm)}{' after Holm' if tests > 1 else ''}"
+    numbers = [f"95 % CI {limits}", p] if limits else [p]
+    lead = f"{amount(score, difference, '')} better than {worse} ({', '.join(numbers)})"
+    return f"{display_name(pair.dataset)}: {better} is {lead}"
 
 
 def _untested(pair: Pair) -> str:
@@ -153,7 +203,7 @@ def _untested(pair: Pair) -> str:
 def _pairs(comparison: Compared) -> list[Block]:
     if not comparison.pairs:
         return []
-    tests = sum(pair.p is not None for pair in comparison.pairs)
+    tests = _tests(comparison)
     note = (
         "`best` of the first sweep minus `best` of the second, paired by common seeds. The 95 % t interval covers these"
         " seeds, not other searches."
@@ -255,6 +305,7 @@ def json_data(comparison: Compared) -> dict[str, Any]:
         "sweeps": list(comparison.names),
         "pending": list(comparison.pending),
         "headline": headline(comparison),
+        "reason": reason(comparison),
         "standings": [
             {name: getattr(standing, name) for name in ("sweep", "role", "dataset", "train_s")}
             | {"point": None if standing.point is None else standing.point.as_dict()}

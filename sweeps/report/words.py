@@ -8,6 +8,7 @@ from itertools import groupby
 
 from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
+from sweeps.findings.rows import Row
 from sweeps.spec.model import Spec
 from sweeps.stats import advice, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, clipped, limits, percent
@@ -138,6 +139,11 @@ def exact(score: Score, value: float, sign: str = "") -> str:
     return f"{value:{sign}.{score.decimals(2, value)}f}"
 
 
+def joined(names: Sequence[str], word: str = "and") -> str:
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
 def size(count: float) -> str:
     """Return a file size: "113 KB", "12.3 MB"."""
     return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} KB"
@@ -189,6 +195,18 @@ def arm(spec: Spec, name: str, dataset: str) -> str:
     label = spec.arm("native" if name == "best" and source == dataset else name).label
     symbols = " and ".join(spec.kind.features.symbols.values()) or "values"
     return label.format(source=display_name(source), dataset=display_name(dataset), symbols=symbols)
+
+
+def model(spec: Spec, role: str, row: Row) -> tuple[str, str]:
+    """Return the label of a model that is compared by size or cost, and its detail: its network, or its search."""
+    parts = spec.kind.report()
+    if row.kind == "teacher":
+        noun = spec.kind.features.prepares
+        return f"Its {noun}", parts.display(display_name(row.method.removeprefix(f"{noun} ")))
+    if row.kind == "baseline":
+        return parts.display(row.method), parts.budget(spec, row.method)
+    labels = {"best": "Student, distilled", spec.untreated_arm(role): "Student, labels only"}
+    return labels.get(row.method) or arm(spec, row.method, row.dataset), ""
 
 
 def effect_direction(value: Estimate | None) -> str:

@@ -171,7 +171,7 @@ def test_the_base_install_opens_a_sweep_in_python_with_the_answers_of_a_full_ins
 def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> None:
     (folder / "runs.csv").write_text(long(), encoding="utf-8")
     done = run(base / "kd-sweeps", "judge", "runs.csv", folder=folder)
-    assert "kd is better than none." in done.stdout
+    assert "Use kd: it is better than none." in done.stdout
     assert json.loads(run(base / "kd-sweeps", "judge", "runs.csv", "-f", "json", folder=folder).stdout)["rows"] == 8
     for words, what, extra in (
         (("judge", "runs.csv", "-o", "page"), "judge --output", "report"),

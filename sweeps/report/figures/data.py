@@ -227,13 +227,8 @@ def _method(findings: Findings, role: str, row: Row) -> MethodMark | None:
     spec, size = findings.spec, None if row.measured is None else row.measured.bytes
     if row.test is None or not size:
         return None
-    parts = spec.kind.report()
-    if row.kind == "teacher":
-        return MethodMark(row.dataset, "Its teacher", row.method.removeprefix("teacher "), row.test, size, spec.score)
-    if row.kind == "baseline":
-        label, budget = parts.display(row.method), parts.budget(spec, row.method)
-        return MethodMark(row.dataset, label, budget, row.test, size, spec.score, is_reference=True)
-    labels = {"best": "Student, distilled", spec.untreated_arm(role): "Student, labels only"}
-    if row.method not in labels:
+    if row.kind == "arm" and row.method not in ("best", spec.untreated_arm(role)):
         return None
-    return MethodMark(row.dataset, labels[row.method], "", row.test, size, spec.score, distilled=row.method == "best")
+    label, detail = words.model(spec, role, row)
+    is_reference, is_best = row.kind == "baseline", row.method == "best"
+    return MethodMark(row.dataset, label, detail, row.test, size, spec.score, is_best, is_reference)

@@ -175,6 +175,7 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
     time = _eta(engine, sweep, spec, tallies, at_work)
     trials = live.newest_trials(engine, sweep.id, _POINTS, most=MOST_POINTS, best_of=_POINTS[:2])
     ended = all(counts[stage].ended == counts[stage].total for stage in there)
+    all_done = all(count.ended == count.done for count in counts.values())  # so far: then no phase has failed
     answer_hash = fingerprints(engine, sweep).answer_hash if ended else None
     return View(
         name=sweep.name,
@@ -184,7 +185,7 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
         stages=tuple(Stage(display_stage(stage, there), time.shares.get(stage, 0.0), counts[stage]) for stage in there),
         fraction=time.fraction,
         seconds_left=time.seconds_left,
-        problems=tuple(failures(engine, sweep.id)),
+        problems=() if all_done else tuple(failures(engine, sweep.id)),
         banner=SMOKE_TEST if spec.is_smoke_test else spec.kind.report().banner(spec),
         score=spec.score,
         planes=planes(spec, trials),
@@ -207,21 +208,25 @@ def at_work_of(
         return ()
     keys = [task.key for task in longest]
     params = {task.key: task.params or {} for task in queries.task_records(engine, sweep.id, keys=keys, keep=())}
-    lines = []
-    for task in longest:
-        attempts = queries.attempts_of(engine, sweep.id, task.key) or []
-        made = reports(attempts[-1].log or "", task.key) if attempts else []
-        lines.append(
-            AtWork(
-                task=task.key,
-                what=_what(spec, params.get(task.key, {})),
-                worker=task.worker,
-                fraction=made[-1].fraction if made else _usual(engine, sweep, task),
-                report=made[-1].text if made else "",
-                curve=_curve(spec.score, made),
-            )
+    made = {key: _reports(engine, sweep, key) for key in keys}
+    silent = {task.stage for task in longest if not made[task.key]}
+    took = {stage: queries.durations(engine, sweep.id, stage) for stage in silent}
+    return tuple(
+        AtWork(
+            task=task.key,
+            what=_what(spec, params.get(task.key, {})),
+            worker=task.worker,
+            fraction=made[task.key][-1].fraction if made[task.key] else _usual(task, took[task.stage]),
+            report=made[task.key][-1].text if made[task.key] else "",
+            curve=_curve(spec.score, made[task.key]),
         )
-    return tuple(lines)
+        for task in longest
+    )
+
+
+def _reports(engine: sqlalchemy.Engine, sweep: SweepRecord, key: str) -> list[Report]:
+    attempts = queries.attempts_of(engine, sweep.id, key)
+    return reports(attempts[-1].log or "", key) if attempts else []
 
 
 def workers_of(
@@ -274,9 +279,8 @@ def _what(spec: Spec, params: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [*words, point.brief(spec.kind.features.symbols, most=3)]))
 
 
-def _usual(engine: sqlalchemy.Engine, sweep: SweepRecord, task: RunningRecord) -> float | None:
+def _usual(task: RunningRecord, took: Sequence[float]) -> float | None:
     """Return how far a task is if it takes as long as others of its stage did."""
-    took = queries.durations(engine, sweep.id, task.stage)
     return min(task.running_s / median(took), 0.99) if took and median(took) > 0 else None
 
 

@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kd.errors import Unavailable
 from storage.records import live, queries
 from storage.url import resolve
 from sweeps.contrib.server.live import view as module
@@ -16,10 +18,13 @@ from sweeps.contrib.server.pages import sweep_page
 from sweeps.contrib.server.state import Views, serve_database
 from sweeps.operations.operation import LocalClient
 from sweeps.operations.table import BEST, STATUS, TRIALS, SweepArgs, TrialsArgs
+from sweeps.plan.jobs import AnyJob
 from sweeps.query.listing import open_sweep
 from sweeps.usecases import steering
 from sweeps.workers.logs import JsonLines, about, logged, reports
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.planted_sweeps import worked
 
 
 @contextmanager
@@ -45,7 +50,7 @@ def test_the_view_says_what_status_trials_and_best_say(tmp_path: Path, stop_at: 
     assert view.seconds_left == pytest.approx(status.seconds_left)
     assert {stage.name: stage.count for stage in view.stages} == status.display_stages
     assert [stage.share for stage in view.stages] == pytest.approx([share for share in status.shares.values() if share])
-    assert view.answer_hash == status.fingerprints.answer_hash
+    assert (view.answer_hash, view.problems) == (status.fingerprints.answer_hash, status.problems)
     assert (view.answer is not None) == view.finished == (stop_at == "")
     trials = client.ask(TRIALS, TrialsArgs(name="s"))
     searched = {row.task for row in trials if row.task.startswith(("search#", "native.search#")) and row.score}
@@ -56,6 +61,33 @@ def test_the_view_says_what_status_trials_and_best_say(tmp_path: Path, stop_at: 
         assert view.so_far[0].point == best.point.text()
     page = sweep_page(view)
     assert "have not been used: no choice so far depends on them" in page or view.test_used
+
+
+@pytest.mark.parametrize(("failing", "activity"), [("teachers#target", "bad"), ("baselines", "good")])
+def test_a_failure_is_a_problem_and_a_baseline_that_cannot_run_here_is_none(
+    tmp_path: Path, failing: str, activity: str
+) -> None:
+    def run(claim: AnyJob, *more: Any) -> Outcome:
+        if claim.key.startswith(failing):
+            raise Unavailable("no weights")
+        return reported_sweeps.run(claim, *more)
+
+    url = f"sqlite:///{tmp_path}/s.db"
+    worked(url, reported_sweeps.REPORTED, run)
+    view, status = looked(url), LocalClient(resolve(url)).ask(STATUS, SweepArgs(name="s"))
+    assert (view.problems, view.activity[1]) == (status.problems, activity)
+    assert bool(view.problems) == (activity == "bad")
+
+
+def test_a_task_without_reports_is_as_far_as_others_of_its_stage_suggest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "durations", lambda _, __, stage: [1e6] * (stage == "native"))
+    (at_work,) = looked(reported_sweeps.worked(f"sqlite:///{tmp_path}/a.db", stop_at="native.search#2")).running
+    assert (at_work.report, at_work.curve) == ("", "")
+    assert 0 < (at_work.fraction or 0) < 0.1
+    (at_work,) = looked(reported_sweeps.worked(f"sqlite:///{tmp_path}/b.db", stop_at="search#2")).running
+    assert at_work.fraction is None
 
 
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 import sqlalchemy
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
+from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import is_transient, read, write
 from storage.errors import NotAStorage, SweepNotFound
@@ -16,7 +17,7 @@ from storage.tables import blobs as table
 from storage.url import resolve
 from sweeps.hints import explain
 from tests.support.both_databases import both
-from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
+from tests.support.sweeps.storage_sweeps import Needs, claimed, finished, new_storage, new_sweep
 
 
 def test_the_error_for_an_unknown_sweep_lists_the_existing_ones_and_the_next_command(engine: Engine) -> None:
@@ -67,6 +68,23 @@ def test_tasks_are_filtered_by_stage_phase_and_state(engine: Engine) -> None:
     assert keys(phase="teachers:b") == ["teachers:b#0"]
     assert keys(state="done") == ["teachers:a#0"]
     assert keys(stage="teachers", state="waiting") == ["teachers:b#0"]
+
+
+@both
+def test_the_durations_of_a_stage_are_those_of_its_done_tasks_in_this_sweep_the_latest_first(engine: Engine) -> None:
+    phases: Needs = {"teachers:a": ((), 1, 2), "teachers:b": ((), 1, 1), "search": ((), 1, 1)}
+    sweep, other = new_sweep(engine, phases), new_sweep(engine, {"teachers:a": ((), 1, 1)}, name="other")
+    for id in (other, *4 * [sweep]):
+        finished(engine, claimed(engine, id))
+    took = {"teachers:a#0": 1.0, "teachers:a#1": 2.0, "teachers:b#0": 3.0}
+    rows = tables.tasks
+    with write(engine) as connection:
+        for key, seconds in took.items():
+            changed = update(rows).where(rows.c.sweep_id == sweep, rows.c.key == key)
+            connection.execute(changed.values(started_at=10.0, finished_at=10.0 + seconds))
+        connection.execute(update(rows).where(rows.c.key == "teachers:a#1").values(state="failed"))
+    assert queries.durations(engine, sweep, "teachers") == [3.0, 1.0]
+    assert len(queries.durations(engine, sweep, "search")) == len(queries.durations(engine, other, "teachers")) == 1
 
 
 @both

@@ -11,6 +11,7 @@ from sweeps.distill.presets import MINUTES, PRESETS, preset
 from sweeps.plan.plan import expected_core_seconds, expected_seconds, make_plan
 from sweeps.query.status import eta
 from sweeps.spec.model import Spec, override
+from tests.support.custom import specs
 from tests.support.old_storages import DATA
 from tests.support.sweeps.task_records import task_record
 
@@ -27,6 +28,17 @@ def _tasks(spec: Spec = TINY) -> list[TaskRecord]:
         )
         for number, task in enumerate(plan.tasks)
     ]
+
+
+def test_if_the_trainer_does_not_say_how_long_a_run_takes_nothing_is_guessed_before_one_has_ended() -> None:
+    spec = specs.spec({"train": "train.py:train"})
+    tasks = _tasks(spec)
+    assert (eta(spec, tasks, 1).fraction, eta(spec, tasks, 1).seconds_left) == (0.0, None)
+    begun = [replace(tasks[0], state="running"), *tasks[1:]]
+    assert eta(spec, begun, 1).seconds_left is None
+    first = replace(tasks[0], state="done", started_at=100.0, finished_at=160.0)
+    assert eta(spec, [first, *tasks[1:]], 1).seconds_left == pytest.approx(60 * len(tasks[1:]))
+    assert eta(spec, [first, *tasks[1:]], 2).seconds_left == pytest.approx(30 * len(tasks[1:]))
 
 
 def _done(tasks: list[TaskRecord], *, slower: float = 1.0, stages: tuple[str, ...]) -> list[TaskRecord]:
@@ -127,6 +139,15 @@ def test_the_last_task_is_not_divided_among_workers() -> None:
     tasks = _done(others, stages=("teachers", "search", "confirm", "native", "transfer", "baselines"))
     one, many = (eta(TINY, tasks, workers).seconds_left for workers in (1, 8))
     assert one == many == pytest.approx(expected_seconds(TINY, "measure", None))
+
+
+def test_the_fraction_is_1_only_once_every_task_has_ended() -> None:
+    ended = [replace(task, state="failed" if number % 2 else "done") for number, task in enumerate(_tasks())]
+    for number, task in enumerate(ended):
+        for state in ("waiting", "running"):
+            left = [*ended[:number], replace(task, state=state), *ended[number + 1 :]]
+            assert eta(TINY, left, 1).fraction < 1
+    assert eta(TINY, ended, 1).fraction == 1
 
 
 def test_failed_and_skipped_tasks_take_no_more_time() -> None:

@@ -7,6 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from sweeps.findings.compare import Compared, compare
 from sweeps.report.brief import compared_brief
-from sweeps.report.compare import headline, text
+from sweeps.report.compare import headline, reason, text
 from tests.support.sweeps import builders
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, told
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -29,19 +30,66 @@ def compared(*names: str) -> Compared:
         "half": told("half", lower(1.0), until=HALF),
         "mono": told("mono", target=None, source__dataset="digits-rgb"),
         "alone": told("alone", target=None),
+        "halved": replace(told("half", until="transfer#source"), name="halved"),
     }
     known = family() | more
     return compare(names, [known[name] for name in names if name in known])
 
 
-def test_the_headline_names_the_better_sweep() -> None:
-    none = "No two of these sweeps are told apart: every difference may be luck of the seeds."
-    assert headline(compared("base", "worse")) == none
-    assert headline(compared("base", "better")) == none, "p = 0.028, but it is one of two tests"
-    assert headline(compared("worse", "better")) == (
-        "On digits better is 3.0 points better than worse. On digits-rgb better is 3.0 points better than worse."
-    )
-    assert headline(compared("base", "other")) == "Nothing can be compared directly: not paired: other seeds."
+NONE = "No clear difference between base and {}."
+BOTH = "digits and digits-rgb"
+FAMILY = ("base", "same", "worse", "better", "other")
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "second"),
+    [
+        (
+            ("base", "worse"),
+            NONE.format("worse"),
+            "The clearest is on digits: base is 1.0 points better than worse (95 % CI −0.6 to 2.6, p = 0.28 after"
+            " Holm).",
+        ),
+        (
+            ("base", "better"),
+            NONE.format("better"),
+            "The clearest is on digits: better is 2.0 points better than base (95 % CI 0.4 to 3.6, p = 0.056 after"
+            " Holm). A sweep is called better below p = 0.05.",
+        ),
+        (
+            ("worse", "better"),
+            f"better is better than worse on {BOTH}.",
+            "On digits: better is 3.0 points better than worse (p < 0.0001 after Holm). On digits-rgb: better is 3.0"
+            " points better than worse (p < 0.0001 after Holm).",
+        ),
+        (
+            FAMILY,
+            f"same is better than worse on {BOTH}. better is better than same and worse on {BOTH}.",
+            "On digits: same is 1.0 points better than worse (p < 0.0001 after Holm). On digits: better is 2.0 points"
+            " better than same (p < 0.0001 after Holm). On digits: better is 3.0 points better than worse (p < 0.0001"
+            " after Holm). 3 more in the table.",
+        ),
+        (("base", "other"), "No direct comparison is possible.", "Not paired: other seeds."),
+        (("mono", "alone"), "Nothing to compare: no dataset in common.", ""),
+        (("fresh", "newer"), "Nothing to compare yet.", "No task of fresh or newer has finished."),
+        (
+            ("half", "halved"),
+            "Nothing to compare yet.",
+            "On no shared dataset is the planned evaluation of both sweeps complete.",
+        ),
+    ],
+)
+def test_the_first_line_says_what_is_shown_and_the_second_has_the_numbers(
+    names: tuple[str, ...], first: str, second: str
+) -> None:
+    comparison = compared(*names)
+    assert (headline(comparison), reason(comparison)) == (first, second)
+
+
+def test_many_clear_differences_are_counted() -> None:
+    tested = [pair for pair in compared(*FAMILY).pairs if pair.difference is not None]
+    clear = tuple(replace(pair, dataset=f"d{number}", p_holm=0.01) for number, pair in enumerate(tested))
+    assert headline(replace(compared(*FAMILY), pairs=clear)) == f"{len(tested)} differences are beyond the noise."
 
 
 def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:
@@ -61,7 +109,7 @@ def test_a_sweep_is_done_when_every_task_has_ended_even_with_an_unavailable_base
 
 def test_without_a_common_dataset_there_is_still_a_table() -> None:
     out = text(compared("mono", "alone"))
-    assert "# These sweeps have no dataset in common: nothing can be compared directly." in out
+    assert "# Nothing to compare: no dataset in common." in out
     assert "Sweep against sweep" not in out
     assert "| alone | source | +5.00" in out
 
@@ -121,7 +169,8 @@ def test_a_folder_gets_the_page_the_figure_and_the_csv(url: str, kd_sweeps: KdSw
     assert files == {"compare.html", "compare.md", "compare.csv", "figures/forest.svg", "figures/forest-narrow.svg"}
     assert "<svg" in (folder / "compare.html").read_text()
     page = kd_sweeps("compare", "base", "half", "--storage", url)[1]
-    assert f"\n# {out}" in page
+    first, second = out.splitlines()
+    assert f"\n# {first}\n\n{second}\n" in page
     printed = kd_sweeps("compare", "base", "half", "-f", "csv", "--storage", url)[1]
     assert (folder / "compare.csv").read_text() == printed
 

@@ -1,5 +1,6 @@
 """The cost table and the advice, written from planted numbers."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from sweeps.distill.cost import BreakEven
 from sweeps.distill.report import KdReport, break_even_sentence
 from sweeps.findings.findings import Findings
-from sweeps.report import markdown
+from sweeps.report import markdown, words
 from sweeps.report.document import Figure
+from sweeps.spec.model import override
 from tests.support.sweeps import builders
 from tests.support.sweeps.costed_sweeps import SPEC, planted
 
@@ -20,6 +22,39 @@ def found() -> Findings:
 
 def text(found: Findings) -> str:
     return markdown.text(KdReport().cost(found, []))
+
+
+def test_models_have_the_names_that_the_figure_of_methods_gives_them(found: Findings) -> None:
+    reason = "no int8 form"
+    rows = [
+        replace(
+            row, dataset="cifar10", measured=row.measured and row.measured.model_copy(update={"int8_reason": reason})
+        )
+        for row in found.rows
+        if row.dataset == "digits-rgb"
+    ]
+    spec = override(found.spec, {"target.dataset": "cifar10"})
+    text_of = text(replace(found, spec=spec, rows=tuple(rows), own={}))
+    names = re.findall(r"^\| ([^|]+) \|", text_of, re.MULTILINE)
+    assert names == ["method", "---", "Student", "AutoKeras, 2 trials of 6 epochs", "MobileNet 0.25 (pretrained)"]
+    assert "### On CIFAR-10" in text_of
+    assert "- smallest file: Student, distilled, 69.00 % (n=1), 100 KB" in text_of
+    assert "accuracy: MobileNet 0.25 (pretrained) (73.0 %), AutoKeras (74.0 %)" in text_of
+    assert text_of.count(reason) == 3, "once for each model of the table"
+    assert f"No int8 of Student on CIFAR-10: {reason}." in text_of
+
+
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        ("teacher cnn-small-narrow", "Its teacher, cnn-small-narrow"),
+        ("teacher pretrained:mobilenetv2-tuned", "Its teacher, MobileNetV2 (pretrained, fine-tuned)"),
+        ("teacher logits:/a/long/path/mine.npz", "Its teacher, mine.npz"),
+    ],
+)
+def test_a_teacher_has_its_network_beside_it(found: Findings, method: str, label: str) -> None:
+    row = replace(found.rows[0], kind="teacher", method=method)
+    assert ", ".join(words.model(found.spec, "target", row)) == label
 
 
 def test_a_search_that_never_breaks_even_has_the_seconds_it_was_given() -> None:
