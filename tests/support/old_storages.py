@@ -49,7 +49,7 @@ def placed(version: int, url: str, folder: Path) -> sqlalchemy.URL:
 
 
 def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
-    """Return columns, keys and indexes by table, without what a migration step cannot make equal."""
+    """Return columns, keys and indexes by table, without details that a migration cannot reproduce."""
     inspector = sqlalchemy.inspect(engine)
     shape: dict[str, Any] = {}
     for table in {*_OURS, "reserved_studies"} & set(inspector.get_table_names()):
@@ -68,7 +68,7 @@ def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
 
 
 def _kind(one: Any) -> str:
-    return "DOUBLE" if isinstance(one, sqlalchemy.Float) else str(one)  # SQLite keeps how that type was spelt
+    return "DOUBLE" if isinstance(one, sqlalchemy.Float) else str(one)  # SQLite keeps the spelling of the type
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -1,4 +1,4 @@
-"""The wheel of this clone, and programs that see nothing of the clone."""
+"""The wheel of this clone, and programs that run outside the clone."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def built(source: Path, target: Path) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     (source / "tests").mkdir()
-    (source / "tests" / "test_nothing.py").touch()  # what must not get in
+    (source / "tests" / "test_nothing.py").touch()  # must not get into the wheel
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, folder=source)
     (wheel,) = target.glob("*.whl")
     return wheel

@@ -16,7 +16,7 @@ from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
 from sweeps.usecases.create import create_sweep
 from tests.processes.custom.own_training import train
-from tests.support.custom.specs import SCRIPT, TRAIN, spec, write
+from tests.support.custom.specs import TRAIN, spec, write
 from tests.support.faults.crews import environment
 from tests.support.present import present
 from tests.support.sweeps.archived_sweeps import records
@@ -33,6 +33,18 @@ SMALL: Mapping[str, Any] = {
 }
 TASKS = 3 * (2 + 2 + 3)
 """Of three searches: trials, confirms with the default, and best, untreated and default."""
+# The training of TRAIN as a program.
+SCRIPT = """#!/bin/sh
+if [ "$KD_SWEEPS_TEST" = 1 ]; then
+    printf '{"test": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score")"
+    exit
+fi
+awk -v t="$1" -v a="$2" -v s="$3" 'BEGIN {
+    srand(s); printf "%.6f", 0.9 - 0.02 * log(t / 4) ^ 2 - 0.1 * (a - 0.3) ^ 2 + rand() / 500
+}' > "$KD_SWEEPS_FOLDER/score"
+echo "a line of $KD_SWEEPS_DATASET before the result"
+printf '{"validation": %s, "agreement": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score")" "$2"
+"""
 
 
 def trainer(folder: Path, kind: str) -> dict[str, Any]:

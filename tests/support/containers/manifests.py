@@ -1,6 +1,6 @@
 """Kubernetes manifests as `kubectl kustomize` renders them, for the fields that our kustomizations use.
 
-Any other field is an error, so that nothing is passed over. Where kubectl is installed, a test compares the two.
+Any other field is an error, so that none is ignored. Where kubectl is installed, a test compares the two.
 """
 
 import base64
@@ -19,7 +19,7 @@ _WITH_PODS = {"Job", "Deployment", "StatefulSet"}
 
 
 def render(folder: Path) -> list[Manifest]:
-    """The manifests of a kustomization, in no particular order.
+    """Return the manifests of a kustomization, in no particular order.
 
     Raises:
         ValueError: it uses a field that this renderer does not know.
@@ -127,7 +127,7 @@ def environment(rendered: list[Manifest], container: Manifest) -> dict[str, str]
     """Return the variables of a container, from literals, ConfigMaps and Secrets.
 
     Raises:
-        ValueError: a Secret or a key that the container needs is not there.
+        ValueError: a Secret or a key that the container needs is missing.
     """
     values: dict[str, str] = {}
     for source in container.get("envFrom", []):
@@ -144,7 +144,7 @@ def environment(rendered: list[Manifest], container: Manifest) -> dict[str, str]
 
 
 def command_line(container: Manifest, variables: dict[str, str], entrypoint: list[str]) -> list[str]:
-    """The words that run: `command` replaces the image's entrypoint, and $(NAME) stands for a variable."""
+    """Return the words that run: `command` replaces the image's entrypoint, and $(NAME) stands for a variable."""
     words = [*container.get("command", entrypoint), *container.get("args", [])]
     for name, value in variables.items():
         words = [word.replace(f"$({name})", value) for word in words]

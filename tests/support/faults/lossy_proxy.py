@@ -1,4 +1,4 @@
-"""Local TCP proxies. A lossy one can lose an answer: the work was done, and the client does not learn it."""
+"""Local TCP proxies. A lossy one can lose an answer: the server did the work, and the client does not know."""
 
 import contextlib
 import socket

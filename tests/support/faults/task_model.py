@@ -1,7 +1,7 @@
-"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of the product.
+"""A model of the task table in plain Python, for the stateful test. Imports nothing from the product.
 
-Written from the words of the design, not from the code: where the table takes one pass in plan order, this
-goes round until nothing changes any more.
+Written from the design, not from the code: where the table makes one pass in plan order, this repeats until nothing
+changes.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,13 +34,13 @@ class ModelTask:
 @dataclass
 class ModelPhase:
     name: str
-    needs: list[tuple[str, bool]]  # a phase, and whether its failure will do as well
+    needs: list[tuple[str, bool]]  # a phase, and whether its failure also meets the need
     minimum: int
     state: str = "blocked"
 
 
 class Model:
-    """A model of one sweep; each method answers as the operation of the same name."""
+    """A model of one sweep; each method returns what the operation of the same name does."""
 
     def __init__(self, phases: Sequence[ModelPhase]) -> None:
         self.phases = {phase.name: phase for phase in phases}
@@ -78,7 +78,7 @@ class Model:
         return ours
 
     def finish(self, id: int, number: int) -> bool:
-        """Return True also for a finish stored before, whose acknowledgement was lost."""
+        """Return True also for a finish that is stored already and whose acknowledgement was lost."""
         if self._ours(id, number):
             self.task(id).state = self.attempt(id, number).state = "done"
             self._settle()
@@ -106,7 +106,7 @@ class Model:
                 taken.append((task.key, number, attempt.worker))
         return taken
 
-    # the owner
+    # commands of the owner
 
     def pause(self) -> None:
         self.state = "paused" if self.state == "active" else self.state
@@ -157,7 +157,7 @@ class Model:
         self.revision += bool(added)
         self._settle()
 
-    # what is
+    # state
 
     def task(self, id: int) -> ModelTask:
         return next(task for task in self.tasks if task.id == id)

@@ -1,4 +1,4 @@
-"""Sweeps as files: one that went through everything, and edited files. Imports no pytest."""
+"""A sweep with every kind of record to archive, and edited archives. Imports no pytest."""
 
 import hashlib
 import json
@@ -25,10 +25,10 @@ from tests.support.sweeps.trials_in_memory import made_once
 
 
 def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "") -> sqlalchemy.URL:
-    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
+    """Create a sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
 
     Args:
-        stop_at: the worker stops at the first task whose key begins so, in the middle of it; "": never.
+        stop_at: the worker stops in the middle of the first task whose key begins with this; "": never.
     """
     at = resolve(url)
     if at.get_backend_name() == "sqlite":
@@ -82,7 +82,7 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def packed(path: Path, files: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
-    """A zip of these files."""
+    """Write a zip of these files."""
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in files.items():
             file.writestr(name, data)
@@ -93,7 +93,7 @@ def edited(source: Path, name: str, change: Callable[[list[dict[str, Any]]], Any
     """Copy an archive with changed lines in one file, such as "tasks.jsonl".
 
     Args:
-        change: edits the lines where they are.
+        change: edits the lines in place.
         sealed: the manifest has the new hash of the file, as if nothing had been changed.
     """
     files = members(source)

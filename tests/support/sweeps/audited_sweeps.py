@@ -55,7 +55,7 @@ def _finish(url: sqlalchemy.URL) -> None:
 
 
 def new_database(server: str, *, template: str | None = None) -> str:
-    """URL of a new database on a Postgres server: empty, or a copy of another that has no connections."""
+    """Create a database on a Postgres server, empty or a copy of one without connections; return its URL."""
     name = f"t{uuid.uuid4().hex[:12]}"
     copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
     execute(server, f"CREATE DATABASE {name}{copied}")
@@ -63,13 +63,13 @@ def new_database(server: str, *, template: str | None = None) -> str:
 
 
 def drop_database(server: str, url: str) -> None:
-    """Remove what `new_database` made."""
+    """Remove a database of `new_database`."""
     execute(server, f"DROP DATABASE {sqlalchemy.make_url(url).database} WITH (FORCE)")
 
 
 @contextmanager
 def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
-    """URL of a copy of a storage that is not in use; on Postgres removed at the end."""
+    """Copy a storage that is not in use; yield the URL of the copy, which on Postgres is removed at the end."""
     if server is None:
         path = folder / "copy.db"
         shutil.copy(str(resolve(template).database), path)

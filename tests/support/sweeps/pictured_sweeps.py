@@ -54,7 +54,7 @@ PLANE = Plane(
 
 
 def figures(**values: Any) -> list[tuple[Drawing, Any]]:
-    """The figures of these data, each by the name of its figure ("break_even": of the break-even), as on a page."""
+    """Return the figures of these data, given by name with _ for -, in the order of a page."""
     named = {name.replace("_", "-"): value for name, value in values.items()}
     return [(figure, named[figure.name]) for figure in figures_of(KIND) if figure.name in named]
 

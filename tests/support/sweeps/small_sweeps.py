@@ -45,7 +45,7 @@ SMALL = override(
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
 # matters for tests that start dozens. It is still a separate process.
 FORK = multiprocessing.get_context("forkserver")
-PRELOADED = [  # with what a worker imports only once it needs it
+PRELOADED = [  # including modules that a worker imports late
     __name__, "alembic.command", "numpy.random", "optuna.samplers", "optuna.storages._rdb.models", "psycopg",
     "sqlalchemy.dialects.sqlite", "storage.studies.studies",
 ]  # fmt: skip
@@ -101,7 +101,7 @@ def _work(url: str, name: str, crash_at: str, seconds: float, log: str) -> None:
 
 
 def reach_of(url: str) -> Reach:
-    """The storage at a URL, or the service there, with the token of the tests."""
+    """Return the storage at a URL, or the service there with the token of the tests."""
     return Service(url, "worker-token-0123456789") if url.startswith("http") else resolve(url)
 
 
