@@ -79,7 +79,7 @@ def test_without_a_network_of_autokeras_its_arm_says_so_and_the_others_are_compa
     def refuse(*_: object, **__: object) -> None:
         raise Unavailable("AutoKeras: no time")
 
-    monkeypatch.setattr("sweeps.distill.session.run_in_subprocess", refuse)  # in which AutoKeras would run
+    monkeypatch.setattr("sweeps.distill.session.run_in_subprocess", refuse)  # which would run AutoKeras
     url = f"sqlite:///{tmp_path}/s.db"
     tasks = worked(url, REFIT, trained=is_of_autokeras)
     lost = tasks["transfer#target.autokeras.0"]
@@ -105,6 +105,6 @@ def test_a_pretrained_network_teaches_and_the_search_is_unchanged(tmp_path: Path
     assert taught["parameters"] > 3_000_000
     assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"
     assert outcome(tasks["transfer#target.native.0"])["parameters"] < 100_000
-    assert len(taught["weights"]) > 0, "named by their hash"
+    assert len(taught["weights"]) > 0, "the hash of the weights"
     with open_sweep(url, "s") as (engine, _):
         assert len(artifacts.get(engine, taught["blobs"]["model"])) > 10_000_000

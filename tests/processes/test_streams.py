@@ -115,7 +115,7 @@ EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
 
 
 def test_control_characters_in_a_sweep_reach_no_terminal_and_stay_valid_json(folder: Path) -> None:
-    """Reasons, logs and names of workers may hold any text, and every command prints through these streams."""
+    """Reasons, logs and names of workers may contain any text; every command prints through these streams."""
     lines = ["import json", "from sweeps.cli import streams", "streams.prepare()", f"print({EVIL!r})"]
     lines.append(f"print(json.dumps({EVIL!r}, ensure_ascii=False))")
     (folder / "evil.py").write_text("\n".join(lines))

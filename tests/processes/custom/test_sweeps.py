@@ -81,7 +81,7 @@ def answer(url: str, name: str) -> str:
 
 @pytest.fixture(scope="module", params=["function", "command"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The training, and the storage with the sweep "s" that one worker has finished."""
+    """Return the kind of training, the URL of a sweep "s" that one worker finished, and its folder."""
     folder = tmp_path_factory.mktemp(request.param)
     url = new(folder, request.param, "s")
     assert worker(url, "s", folder).wait(300) == 0
@@ -106,7 +106,7 @@ def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
         doomed.wait()
     assert steady.wait(300) == 0
     assert answer(other, "two") == alone
-    assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is gone"
+    assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is removed"
 
 
 def test_a_custom_sweep_can_be_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: KdSweeps) -> None:
@@ -175,7 +175,7 @@ def test_deleting_a_sweep_removes_its_folders(
     assert list((tmp_path / "cache").rglob("epochs")) != []
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     delete = ("delete", "r", "--yes", "--storage", url)
-    wait_until(lambda: kd_sweeps(*delete)[0] == 0, "its lease is good", every_s=0.5)
+    wait_until(lambda: kd_sweeps(*delete)[0] == 0, "its lease has not lapsed", every_s=0.5)
     assert list((tmp_path / "cache").rglob("epochs")) == []
 
 

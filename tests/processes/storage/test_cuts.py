@@ -55,7 +55,7 @@ def test_cuts_between_calls_go_unnoticed(
     for name, step in STEPS.items():
         claim = claimed(engine, sweep)
         assert server.terminate(str(engine.url.database)) == 1
-        # `renew` is tried only once, so that this one shows the connection itself being looked after.
+        # `renew` is not retried, so its success shows that the connection was tested before use.
         assert step(engine, claim), name
 
 
@@ -63,7 +63,7 @@ def test_cuts_between_calls_go_unnoticed(
 def test_a_step_cut_just_before_its_commit_is_done_once(server: PostgresServer, engine: Engine, name: str) -> None:
     sweep = new_sweep(engine, number=1)
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
-    claim = claimed(engine, sweep)  # which leaves no trace of its first try
+    claim = claimed(engine, sweep)  # its first try leaves no trace
     assert [task.attempt for task in queries.running_tasks(engine, sweep)] == [1]
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
     seen = errors_of(engine)
@@ -97,7 +97,7 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_reaped(server: PostgresServ
         assert proxy.lost == 1, "the answer was not lost"
         assert tasks.renew(far, claim, 60.0)
         far.dispose()
-    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them by the claim whose answer was lost"
+    assert len(queries.running_tasks(engine, sweep)) == 2, "one is of the claim whose answer was lost"
     time.sleep(0.4)
     assert [key for key, _, _ in reap(engine, sweep, cap=None)] == ["search#0"]
     assert finished(engine, claim)
@@ -113,7 +113,7 @@ def test_each_attempt_has_one_trial_wherever_the_mirrors_connection_is_cut(
         studies.create("s", metric="accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
         new_sweep(engine, number=200)
         sweep = queries.find_sweep(engine, "s")
-        mirror, drawn = Mirror(studies, lambda sweep: show), 0
+        mirror, drawn = Mirror(studies, lambda sweep: trial_of), 0
         for at in itertools.count(1, every):
             claim = claimed(engine, sweep.id)
             assert tasks.save_point(engine, claim, {"alpha": 0.5})
@@ -128,13 +128,13 @@ def test_each_attempt_has_one_trial_wherever_the_mirrors_connection_is_cut(
             drawn += 1
             if not cut.done:
                 break
-        assert drawn * every > 20, "it sends more statements than that"
+        assert drawn * every > 20, "too few statements were cut"
         trials = optuna.load_study(study_name="s", storage=studies.storage).trials
         assert [trial.state.name for trial in trials] == ["COMPLETE"] * drawn
         assert {(trial.value, trial.user_attrs["result"]) for trial in trials} == {(0.5, 1)}
 
 
-def show(row: Undrawn) -> Trial:
+def trial_of(row: Undrawn) -> Trial:
     mark = {"task": row.key, "attempt": row.number}
     ended = row.state == "done"
     return Trial(

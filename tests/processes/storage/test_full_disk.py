@@ -56,7 +56,7 @@ def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(di
     output += process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert output.count(FULL) == 1
-    for bad in ("takes its place", "does not move", "Traceback"):  # no worker died of it, and none was ended
+    for bad in ("takes its place", "does not move", "Traceback"):  # no worker died or was ended
         assert bad not in output
     counted(url)
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 END_S = 500  # a sweep that has not ended by then never ends
 HANGS_S = 20  # a limit: importing TensorFlow and compiling take 8 on an idle core
 
-# One epoch on a hundred images. A slow machine may time out more than once: what shall end well has no cap.
+# One epoch on a hundred images. A slow machine may time out more than once, so retries have no cap.
 MICRO = override(
     SMALL,
     {f"{role}.{name}": value for role in ("source", "target") for name, value in {"images": 100, "epochs": 1}.items()}
@@ -96,19 +96,19 @@ def greedy(shape, classes):
     return dense(shape, classes)
 """
 
-# Every Python process of a test says that it was there.
-SAYS_SO = "import os, pathlib\n(pathlib.Path({folder!r}) / str(os.getpid())).touch()\n"
+# Every Python process of a test leaves a file with its process number.
+LEAVE_PID = "import os, pathlib\n(pathlib.Path({folder!r}) / str(os.getpid())).touch()\n"
 
 
 class Home:
-    """A folder with the user's module; its processes are known by their numbers."""
+    """A folder with the user's module and the process numbers of everything that ran in it."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.url = f"sqlite:///{folder}/s.db"
         self._folder, self._pids = folder, folder / "pids"
         self._pids.mkdir()
         (folder / "own_hangs.py").write_text(OWN)
-        (folder / "sitecustomize.py").write_text(SAYS_SO.format(folder=str(self._pids)))
+        (folder / "sitecustomize.py").write_text(LEAVE_PID.format(folder=str(self._pids)))
         monkeypatch.syspath_prepend(folder)
         self._env = os.environ | {
             "KD_SWEEPS_STORAGE": self.url,
@@ -120,7 +120,7 @@ class Home:
         created(self.url, override(MICRO, dict(changes)))
 
     def launched(self, *due: str, meanwhile: Callable[[], None] = lambda: None) -> str:
-        """Launch one worker and the pending hangs; return the output once no process is left."""
+        """Launch one worker with these hangs pending; return the output once no process is left."""
         for name in due:
             (self._folder / name).touch()
         with _ended(start_launch(self._env, workers=1)) as process:
@@ -138,7 +138,7 @@ class Home:
         return out
 
     def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
-        """Return the tasks with more than one attempt, after an audit."""
+        """Audit the sweep; return the attempts of tasks with more than one."""
         with open_sweep(self.url, "s") as (engine, sweep):
             books = audit(engine, sweep)
             assert (books.violations, books.warnings) == ([], [])
@@ -207,7 +207,7 @@ def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fai
     assert (second[0], second[-1]) == (("lost", "lost worker"), ("done", None))
     assert "no step for 3 s (limits.baselines)" in home.reasons
     assert f"no step for {HANGS_S} s (limits.teachers)" in home.reasons
-    assert "finished. Next: " in out  # a comparison less is no failure of the sweep
+    assert "finished. Next: " in out  # a missing comparison does not fail the sweep
 
 
 def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_continues(home: Home) -> None:
