@@ -1,4 +1,4 @@
-"""Networks around images, with tiny networks in place of those of ImageNet."""
+"""Networks for images, with tiny networks in place of those of ImageNet."""
 
 import dataclasses
 from pathlib import Path

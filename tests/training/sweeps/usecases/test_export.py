@@ -27,7 +27,7 @@ from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import KdSweeps
 
-# Both datasets, every stage, and little of each.
+# Both datasets and every stage, as small as possible.
 REAL = override(
     SMALL,
     {f"{role}.{key}": value for role in ("source", "target") for key, value in
@@ -118,7 +118,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 
 
 def test_an_unwritable_disk_is_one_line_and_leaves_no_file(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
-    name = f"{'x' * 245}.keras"  # too long for the file's own temporary neighbour
+    name = f"{'x' * 245}.keras"  # too long for the temporary file next to it
     code, _, err = kd_sweeps("export", "s", "-o", name, "--storage", url)
     assert (code, err.splitlines()[-1]) == (1, f"kd-sweeps: cannot write {name}: File name too long")
     assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
