@@ -116,7 +116,7 @@ def test_a_round_trip_from_postgres_to_sqlite_changes_nothing(postgres_url: str,
     import_sweep(url, second)
     archive_sweep(url, "s", third)
     assert second.read_bytes() == third.read_bytes() == first.read_bytes()
-    assert _without_notes(trials(url)) == _without_notes(before)  # they name the studies' numbers, which are new ones
+    assert _without_notes(trials(url)) == _without_notes(before)  # they contain the numbers of studies, which differ
 
 
 def test_an_archive_holds_logs_tracebacks_and_workers(file: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_taken_name_is_refused_and_an_import_under_another_name_uses_it_everyw
     assert records(url) == before
     import_sweep(url, file, name="other")
     assert set(trials(url)) == set(studies) | {study.replace("s", "other", 1) for study in studies}
-    assert SMALL.search.trials == len(trials(url)["other"][3]) - 1, "one was tried twice"
+    assert SMALL.search.trials == len(trials(url)["other"][3]) - 1, "one trial has a second attempt"
     assert records(url) == before
     assert {task.state for task in records(url, "other").values()} == {"done"}
     assert violations(url, "other") == []
@@ -257,7 +257,7 @@ def test_an_archive_of_a_running_sweep_is_a_snapshot(storage_url: str, tmp_path:
         assert [check for check in checks if check.differs] == []
         hashes.add(checks[3].what)
     assert worker.exitcode == 0
-    assert len(hashes) > 3, "tasks.jsonl was another one each time"
+    assert len(hashes) > 3, "tasks.jsonl must differ each time"
 
 
 def _failed(lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -378,7 +378,7 @@ def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalche
     assert bomb.stat().st_size < 10**6
     with pytest.raises(ArchiveBroken, match="is compressed"):
         import_sweep(there, bomb)
-    # One file's bytes named again and again: the classical bomb without any compression.
+    # Many entries with the bytes of one file: a bomb without compression.
     with zipfile.ZipFile(bomb, "w") as file_:
         for name, data in files.items():
             file_.writestr(name, data)

@@ -34,9 +34,9 @@ pytestmark = pytest.mark.processes
 
 @contextlib.contextmanager
 def own_folder(name: str = "db") -> Iterator[Path]:
-    """A folder that is missing; where root runs the tests, an empty one of another user, as root has to give it.
+    """Yield a missing folder; if root runs the tests, an empty one of another user, since Postgres refuses root.
 
-    Not below pytest's own: its path may be closed to others.
+    Not below pytest's own folder, which other users may not enter.
     """
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-own-") as parent:
         folder = Path(parent) / name
@@ -98,12 +98,12 @@ def sweeps_in(database: Database) -> list[str]:
         return [sweep.name for sweep in queries.list_sweeps(engine)]
 
 
-def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_url_was_lost(folder: Path) -> None:
+def test_a_sweep_survives_stop_and_start_kill_9_and_a_lost_url(folder: Path) -> None:
     first = databases.status(folder)
     created(plain(first.url))
     assert databases.stop(folder)
     assert not databases.status(folder).running
-    assert not databases.stop(folder), "it was stopped twice"
+    assert not databases.stop(folder), "the second stop finds no server"
     again = databases.start(folder)
     assert (again.url, again.started) == (first.url, True)
     assert sweeps_in(again) == ["s"]
@@ -255,7 +255,7 @@ def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, mon
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
-def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None:
+def test_root_gets_the_command_to_give_the_folder_to_another_user(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
         with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o nobody {folder}$"):
             databases.start(folder)
@@ -264,7 +264,7 @@ def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_that_its_owner_cannot_enter_is_reported_in_one_line(tmp_path: Path) -> None:
-    """Every other test here shows that the server runs as the owner of its folder where root runs them."""
+    """When root runs the tests, all others here show that the server runs as the owner of its folder."""
     closed = tmp_path / "closed"
     (closed / "db").mkdir(parents=True)
     os.chown(closed / "db", 65534, 65534)

@@ -31,14 +31,14 @@ from tests.support.sweeps.small_sweeps import SMALL, wait_until
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not here: pip install ray"),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed; type: pip install ray"),
 ]
 
-# The lease of the presets: what is free again within these tests was freed by the launch.
+# The lease of the presets outlasts these tests, so a task that is free again was freed by the launch.
 CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
 KILLS = 6
 
-# Tasks that go on for as long as a file is there, and can be given back at any time.
+# Tasks that run as long as a file exists, and can be released at any time.
 HELD = """
 while (HOME / "hold").exists():
     steps()
@@ -131,7 +131,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
         ]
     assert lost, "every kill came between two tasks, so the test proved nothing"
     assert {one.worker for one in lost} <= {name for name, _, _ in killed}
-    assert all("its process died" in str(one.reason) for one in lost), "it waited for its lease"
+    assert all("its process died" in str(one.reason) for one in lost), "the launch waited for the lease"
     assert out.count("its task is back in the queue; starting another") == KILLS
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
@@ -168,7 +168,7 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         at_work = queries.running_tasks(engine, sweep)
         process.kill()
         wait_until_gone(*(one.pid for one in at_work))
-        wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
+        wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not released")
 
 
 def test_workers_without_room_on_any_node_wait_and_the_launch_says_so(
@@ -180,7 +180,7 @@ def test_workers_without_room_on_any_node_wait_and_the_launch_says_so(
         launch(cluster, url, f"--address={cluster.address}", "--num-cpus=64", workers=1) as process,
     ):
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(3)]  # the last one: how far it is
+        lines = [process.stdout.readline() for _ in range(3)]  # the last one is the progress
         assert "no node of this Ray cluster has CPU 64 for a worker (most: 4)" in lines[1]
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -27,12 +27,12 @@ def test_the_page_restores_the_sign_of_a_loss_and_its_interval(url: str) -> None
     served = serve_database(resolve(url), None, allow_code=False)
     page = sweep_page(Views(served, dict).of("s"))
     served.database.close()
-    said = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
-    best = re.search(r"(0\.\d+) 95 % CI (0\.\d+) to (0\.\d+) .*rate = 0\.\d+ validation, mean of 4 new seeds", said)
-    assert best is not None, said
+    text = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
+    best = re.search(r"(0\.\d+) 95 % CI (0\.\d+) to (0\.\d+) .*rate = 0\.\d+ validation, mean of 4 new seeds", text)
+    assert best is not None, text
     mean, low, high = map(float, best.groups())
     assert 0.034 < low < mean < high < 0.036
-    assert "accuracy" not in said
+    assert "accuracy" not in text
 
 
 def test_the_best_score_of_the_metrics_is_the_stored_one(url: str) -> None:

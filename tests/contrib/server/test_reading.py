@@ -17,7 +17,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def service(finished: Service) -> Service:
-    """On a finished sweep "s"."""
+    """A service on a finished sweep "s"."""
     return finished
 
 
@@ -250,7 +250,7 @@ def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
         return path, reply.status, time.monotonic() - began
 
     with serving(url, "s", folder=tmp_path, tokens=TOKENS) as service, ThreadPoolExecutor(100) as pool:
-        assert service.ask("/api/v1/sweeps/s/report", token=VIEWER).status == 409, "the process that draws is there"
+        assert service.ask("/api/v1/sweeps/s/report", token=VIEWER).status == 409, "the process that draws is running"
         assert service.ask("/api/studies", token=VIEWER).status == 200
         with server.frozen():
             answers = list(pool.map(ask, 2 * (FROZEN + ORDERS)))

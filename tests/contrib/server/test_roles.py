@@ -18,7 +18,7 @@ from tests.support.web.services import OPERATOR, TOKENS, VIEWER, WORKER, Service
 pytestmark = pytest.mark.processes
 
 STEERING = ("pause", "resume", "cancel", "extend", "retry")
-# What optuna-dashboard changes: every method that is no GET, and one route of each kind.
+# Changes through optuna-dashboard: every method other than GET, and one route of each kind.
 DASHBOARD = [
     ("DELETE", "/api/studies/0"),
     ("POST", "/api/studies"),
@@ -78,7 +78,7 @@ def test_the_lists_of_queries_and_orders_are_complete(tmp_path: Path) -> None:
     queries, ordered = set(), set()
     for path, methods in app.openapi()["paths"].items():
         if path.startswith(WORK):
-            continue  # for workers alone, as the next test has it
+            continue  # for workers only: the next test
         plain = path.replace("{name}", "s").replace("{key}", "search%230")
         queries |= {plain} if "get" in methods else set()
         ordered |= {(method.upper(), plain) for method in methods if method != "get"}
@@ -236,7 +236,7 @@ def test_after_a_logout_a_copy_of_the_cookie_opens_nothing(service: Service) -> 
     assert (out.status, out.headers["location"]) == (303, "/login")
     assert "Max-Age=0" in out.headers["set-cookie"]
     assert service.ask("/api/v1/sweeps", headers=browser.headers()).status == 401
-    assert service.ask("/api/v1/sweeps", headers=other.headers()).status == 200, "another login goes on"
+    assert service.ask("/api/v1/sweeps", headers=other.headers()).status == 200, "other logins stay valid"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

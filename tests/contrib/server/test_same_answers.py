@@ -13,7 +13,7 @@ from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 pytestmark = pytest.mark.processes
 
 
-# Whatever a service is asked for, once; and what is made of the same answer here.
+# QUESTIONS has every query once, FURTHER what the client makes of the same answers.
 QUESTIONS = [
     ["status", "s"],
     ["status", "s", "--audit"],
@@ -54,7 +54,7 @@ class Both:
         self._run, self._environment = run, environment
 
     def on(self, place: str, *command: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr, without how long ago something was seen, and which place it was."""
+        """Return exit code, stdout and stderr, without ages and without the name of the place."""
         with self._environment.context() as patched:
             for name, value in self._environments[place].items():
                 patched.setenv(name, value)
@@ -63,13 +63,13 @@ class Both:
         return code, _timeless(out), messages
 
     def same(self, *command: str) -> int:
-        """Check that both print and say the same; the exit code."""
+        """Check that both print the same; return the exit code."""
         code, out, err = self.on("KD_SWEEPS_STORAGE", *command)
         assert self.on("KD_SWEEPS_URL", *command) == (code, out, err), command
         return code
 
     def written(self, place: str, *command: str) -> dict[Path, bytes]:
-        """The files that a command writes."""
+        """Return the files that a command writes."""
         code, _, err = self.on(place, *command, "-o", place)
         assert code == 0, err
         return {path.relative_to(place): path.read_bytes() for path in Path(place).rglob("*.*")}
@@ -111,7 +111,7 @@ def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
 def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
     for command in QUESTIONS:
         both.same(*command)
-    # Each order is given twice, once on either way: the second finds the sweep as the first one left it.
+    # Each command is given twice, once each way: the second one finds the sweep as the first left it.
     assert both.same("pause", "s") == 0
     assert both.same("resume", "s") == 0
     code, _, err = both.on("KD_SWEEPS_URL", "extend", "s", "--seeds", "+1")

@@ -1,4 +1,4 @@
-"""Answers computed once for all who wait, and the slots in which they are computed."""
+"""Answers computed once for all waiting requests, and the slots in which they are computed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -18,13 +18,13 @@ class Question:
     """Numbers its answers, and gives them on request."""
 
     def __init__(self) -> None:
-        self.begun, self.go_on = 0, asyncio.Event()
+        self.begun, self.allowed = 0, asyncio.Event()
         self.failure: Exception | None = None
 
     async def __call__(self) -> int:
         self.begun += 1
         number = self.begun
-        await self.go_on.wait()
+        await self.allowed.wait()
         if self.failure:
             raise self.failure
         return number
@@ -41,11 +41,11 @@ def test_requests_during_a_computation_share_the_next_answer_and_never_an_older_
         shared, question = Shared(), Question()
         first = await ask(shared, question, 1)
         later = await ask(shared, question, 20)
-        assert question.begun == 1, "the one that is made began before these asked"
-        question.go_on.set()
+        assert question.begun == 1, "the running computation began before these requests"
+        question.allowed.set()
         assert await first[0] == 1
         assert {await task for task in later} == {2}
-        assert await shared.get("key", question) == 3, "nothing is kept"
+        assert await shared.get("key", question) == 3, "no answer is cached"
         assert await shared.get("another", question) == 4
 
     run(test)
@@ -54,7 +54,7 @@ def test_requests_during_a_computation_share_the_next_answer_and_never_an_older_
 def test_an_answer_is_cached_for_its_maximum_age() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        question.go_on.set()
+        question.allowed.set()
         for _ in range(20):
             assert await shared.get("key", question, fresh_s=60) == 1
         await asyncio.sleep(0.05)
@@ -68,7 +68,7 @@ def test_a_failure_reaches_all_waiting_requests_and_is_not_cached() -> None:
         shared, question = Shared(), Question()
         tasks = await ask(shared, question, 3, fresh_s=60)
         question.failure = RecordBroken("damaged")
-        question.go_on.set()
+        question.allowed.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(told, RecordBroken)
         question.failure = None
@@ -82,7 +82,7 @@ def test_a_database_failure_also_reaches_requests_that_wait_for_the_next_answer(
         shared, question = Shared(), Question()
         tasks = await ask(shared, question, 1) + await ask(shared, question, 2)
         question.failure = Unreachable("away")
-        question.go_on.set()
+        question.allowed.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(told, Unreachable)
         assert question.begun == 1
@@ -99,9 +99,9 @@ def test_a_computation_without_waiting_requests_is_not_started() -> None:
         for task in tasks:
             task.cancel()
         await asyncio.sleep(0.01)
-        question.go_on.set()
+        question.allowed.set()
         assert await before == 1
-        assert await shared.get("key", lambda: places.work(question)) == 2, "theirs was never begun"
+        assert await shared.get("key", lambda: places.work(question)) == 2, "the cancelled computation never began"
 
     run(test)
 
@@ -115,7 +115,7 @@ def test_a_started_computation_outlives_its_client_and_keeps_its_slot() -> None:
         second = asyncio.ensure_future(places.work(question))
         await asyncio.sleep(0.01)
         assert question.begun == 1
-        question.go_on.set()
+        question.allowed.set()
         assert await second == 2
 
     run(test)
@@ -128,7 +128,7 @@ def test_a_full_queue_refuses_at_once() -> None:
         await asyncio.sleep(0.01)
         with pytest.raises(Busy):
             await places.work(question)
-        question.go_on.set()
+        question.allowed.set()
         assert [await task for task in tasks] == [1, 2, 3]
         assert await places.work(question) == 4
 
@@ -142,11 +142,11 @@ def test_a_database_failure_reaches_all_requests_that_wait_for_a_slot(failure: S
         tasks = [asyncio.ensure_future(places.work(question)) for _ in range(4)]
         await asyncio.sleep(0.01)
         question.failure = failure
-        question.go_on.set()
+        question.allowed.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):
             assert str(told) == str(failure)
         assert question.begun == begun
         question.failure = None
-        assert await places.work(question) == begun + 1, "who comes later asks again"
+        assert await places.work(question) == begun + 1, "a later request computes again"
 
     run(test)

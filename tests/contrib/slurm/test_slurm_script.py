@@ -86,7 +86,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
         f'--output="{tmp_path}/100 %%/kd-sweeps/log/{log_folder(resolve(), "mnist-kd").name}/slurm-%A_%a.log"',
     ]
     assert "g3heim" not in out + err
-    assert not (tmp_path / "100 %").exists(), "a dry run makes nothing"
+    assert not (tmp_path / "100 %").exists(), "a dry run creates nothing"
     checked = subprocess.run(["bash", "-n"], input=out, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 

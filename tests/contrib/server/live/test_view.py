@@ -1,4 +1,4 @@
-"""The view of a sweep against everything else that is said of it, at several moments; what it costs."""
+"""The view of a sweep agrees with the commands at several moments; its cost."""
 
 import logging
 from collections import Counter
@@ -58,7 +58,7 @@ def test_the_view_says_what_status_trials_and_best_say(tmp_path: Path, stop_at: 
     assert "have not been used: no choice so far depends on them" in page or view.test_used
 
 
-def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_sweep_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = reported_sweeps.worked(tmp_path, stop_at="confirm")
     made, make = list[str](), module.view
 
