@@ -96,10 +96,10 @@ def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
 def test_the_image_has_one_unprivileged_user_and_is_not_large(
     docker: Docker, image: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = docker.inspect(image)
-    _say(capfd, f"image: {found['Size'] / 1e9:.2f} GB")
-    assert found["Config"]["User"] == "1000:1000"
-    assert found["Size"] < MOST_BYTES
+    details = docker.inspect(image)
+    _say(capfd, f"image: {details['Size'] / 1e9:.2f} GB")
+    assert details["Config"]["User"] == "1000:1000"
+    assert details["Size"] < MOST_BYTES
     completed = docker.run("run", "--rm", "--entrypoint", "id", image)
     assert completed.startswith("uid=1000(kd) gid=1000(kd)")
 
@@ -138,7 +138,7 @@ def test_two_workers_give_the_answer_although_one_container_is_killed(
     assert len(workers) == 2
     wait(lambda: _done(sweep) >= 5, "five tasks done", seconds=ANSWER_S)
     doomed = wait(lambda: _at_work(sweep, docker, workers), "a worker has a task", seconds=120, every_s=0.1)[0]
-    (other,) = [one for one in workers if one != doomed]
+    (other,) = [worker for worker in workers if worker != doomed]
     docker.run("kill", "--signal", "KILL", doomed)
     _say(capfd, f"{time.monotonic() - began:.0f} s: {_done(sweep)} tasks done, a worker's container killed")
 
@@ -169,14 +169,14 @@ def test_prometheus_reads_the_service_with_its_token_and_answers_every_query_of_
         endpoint = "http://prometheus:9090/api/v1/query"
 
         def results(query: str) -> list[dict[str, Any]]:
-            found = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
-            assert found["status"] == "success", query
-            rows: list[dict[str, Any]] = found["data"]["result"]
+            answer = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
+            assert answer["status"] == "success", query
+            rows: list[dict[str, Any]] = answer["data"]["result"]
             return rows
 
-        wait(lambda: [one for one in results("up") if one["value"][1] == "1"], "it reads the service", seconds=120)
+        wait(lambda: [row for row in results("up") if row["value"][1] == "1"], "it reads the service", seconds=120)
         tasks = wait(lambda: results('kd_sweeps_tasks{state="waiting"}'), "there are tasks", seconds=120)
-        assert {one["metric"]["sweep"] for one in tasks} == {"demo"}
+        assert {row["metric"]["sweep"] for row in tasks} == {"demo"}
         board = json.loads((REPOSITORY / "deploy/monitoring/grafana/boards/kd-sweeps.json").read_text())
         for panel in board["panels"]:
             for target in panel["targets"]:
@@ -190,8 +190,8 @@ def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> No
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         made.run("--profile", "monitoring", "up", "--detach", "--no-build", timeout_s=UP_S)
         board = "http://grafana:3000/api/dashboards/uid/kd-sweeps"
-        found = wait(lambda: _ask_inside(made, board, check=False), "Grafana answers", seconds=120)
-        assert json.loads(found)["dashboard"]["title"] == "kd-sweeps"
+        answer = wait(lambda: _ask_inside(made, board, check=False), "Grafana answers", seconds=120)
+        assert json.loads(answer)["dashboard"]["title"] == "kd-sweeps"
 
 
 def _ask_inside(made: Stack, url: str, *, check: bool = True) -> str:
@@ -211,4 +211,4 @@ def _at_work(sweep: str, docker: Docker, containers: list[str]) -> list[str]:
     """Return the containers whose worker has a task."""
     rows: list[dict[str, Any]] = ask_json(f"{sweep}/workers", VIEWER)["items"]
     busy = {row["host"] for row in rows if row["task"]}
-    return [one for one in containers if docker.inspect(one)["Config"]["Hostname"] in busy]
+    return [container for container in containers if docker.inspect(container)["Config"]["Hostname"] in busy]

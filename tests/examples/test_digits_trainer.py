@@ -205,7 +205,7 @@ def test_without_an_untreated_arm_the_margin_is_in_points(tmp_path: Path) -> Non
     assert parse(TWO, origin="test", new=True).transfer.margin_share == 0.2
     assert parse(own, origin="test", new=True).transfer.margin_share == 0.0
     share = own | {"transfer": {"seeds": 3, "margin_share": 0.1}}
-    said = r"margin_share: got 0\.1, .* untreated arm, and trainer .* has none; leave it out, and give transfer\.margin"
-    with pytest.raises(SpecError, match=said) as error:
+    text = r"margin_share: got 0\.1, .* untreated arm, and trainer .* has none; leave it out, and give transfer\.margin"
+    with pytest.raises(SpecError, match=text) as error:
         parse(share, origin="test", new=True)
     assert "\n" not in str(error.value)

@@ -124,7 +124,7 @@ def test_one_undisturbed_worker_on_sqlite_gives_the_same_answer_to_the_last_bit(
     worker = _worker(url, "micro", tmp_path / "alone")
     _, err = worker.communicate(timeout=300)
     assert worker.returncode == 0, err
-    here, there = ({task.key: (task.params, task.score) for task in _tasks(one)} for one in (finished, url))
+    here, there = ({task.key: (task.params, task.score) for task in _tasks(storage)} for storage in (finished, url))
     measure = [key for key in here if key.startswith("measure")]
     assert {key: here[key] for key in here if key not in measure} == {
         key: there[key] for key in there if key not in measure

@@ -66,8 +66,8 @@ def test_the_network_of_autokeras_is_retrained_with_each_seed(tmp_path: Path) ->
     assert point[0] > 0
     assert point[1] == pytest.approx(searched["val_accuracy"])
     again = [outcome(tasks[f"transfer#target.autokeras.{repeat}"]) for repeat in range(2)]
-    assert [one["parameters"] for one in again] == [searched["parameters"]] * 2
-    assert all(0 <= one["test_accuracy"] <= 1 for one in again)
+    assert [student["parameters"] for student in again] == [searched["parameters"]] * 2
+    assert all(0 <= student["test_accuracy"] <= 1 for student in again)
     assert again[0]["seed"] == outcome(tasks["transfer#target.best.0"])["seed"]
     (row,) = [line for line in report("s", storage=url).splitlines() if line.startswith("| AutoKeras' network (`auto")]
     assert "(n=2)" in row

@@ -81,7 +81,7 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     assert done.stderr == ""
 
     def ordered(rendered: list[Manifest]) -> list[Manifest]:
-        return sorted(rendered, key=lambda one: (one["kind"], one["metadata"]["name"]))
+        return sorted(rendered, key=lambda item: (item["kind"], item["metadata"]["name"]))
 
     assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
 
@@ -89,7 +89,7 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
 def test_the_secrets_of_the_base_are_those_that_its_header_creates() -> None:
     rendered = render(FOLDER / "base")
     text = str(rendered)
-    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in rendered}
+    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {item["kind"] for item in rendered}
     assert set(re.findall(r"'claimName': '([^']+)'", text)) == {"kd-sweeps-cache"}
     references = [
         tuple(variable["valueFrom"]["secretKeyRef"].values())

@@ -44,10 +44,10 @@ def test_it_shows_the_bars_the_best_point_a_figure_a_table_and_the_page() -> Non
     assert any("100 %" in "".join(output["data"]["text/plain"]) for output in ran["outputs"] if "data" in output)
     assert any("image/svg+xml" in _kinds(cell) for cell in _code())
     assert any(
-        "<table" in "".join(one["data"].get("text/html", ""))
+        "<table" in "".join(output["data"].get("text/html", ""))
         for cell in _code()
-        for one in cell["outputs"]
-        if "data" in one
+        for output in cell["outputs"]
+        if "data" in output
     )
 
 
@@ -85,7 +85,7 @@ def test_its_cells_still_run(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = done.stdout.splitlines()
-    assert said[-1] == "finished 1.0"
-    assert said.count("_repr_html_ True") >= 2
-    assert "_repr_svg_ True" in said
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "finished 1.0"
+    assert lines.count("_repr_html_ True") >= 2
+    assert "_repr_svg_ True" in lines

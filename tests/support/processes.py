@@ -30,7 +30,7 @@ def descendants(pid: int) -> set[int]:
     fresh = children.get(pid, set())
     while fresh:
         all_below |= fresh
-        fresh = set().union(*(children.get(one, set()) for one in fresh)) - all_below
+        fresh = set().union(*(children.get(number, set()) for number in fresh)) - all_below
     return all_below
 
 

@@ -70,14 +70,14 @@ def differing(path: Path) -> list[str]:
 def test_an_unedited_archive_verifies(file: Path) -> None:
     checks = verify(file)
     assert [check for check in checks if check.differs] == []
-    told = "\n".join(check.what for check in checks)
+    text = "\n".join(check.what for check in checks)
     for what in ("tasks.jsonl ", "blob ", "audit: ", "verdict on digits-rgb: ", "answer hash "):
-        assert what in told
+        assert what in text
     for name in (
         *("search.ranks", "confirm.ranks:1", "confirm.best", "native.best", "native.confirm.ranks:1@t0s1"),
         "recipes.best:target",
     ):
-        assert f"selection {name}" in told.splitlines()
+        assert f"selection {name}" in text.splitlines()
 
 
 def _of(lines: Lines, key: str) -> dict[str, Any]:
@@ -312,8 +312,8 @@ def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path)
         if "scratch-same-cost" not in claim.key:
             return outcome
         with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
-            told = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
-            row = (claim.row.sweep_id, name, told, time.time())
+            value = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
+            row = (claim.row.sweep_id, name, value, time.time())
             connection.execute(
                 "INSERT OR IGNORE INTO selections (sweep_id, name, value, created_at) VALUES (?,?,?,?)", row
             )

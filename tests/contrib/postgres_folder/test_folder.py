@@ -198,8 +198,8 @@ def test_on_another_address_the_password_is_required(folder: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is in use"):
             databases.start(new_folder, port=port)
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}

@@ -99,15 +99,15 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     url = server.new_database()
     with sweep_of(url, storm_spec(**CALM)) as (engine, sweep), launch(cluster, url) as process:
         killed: list[tuple[str, int, int]] = []  # worker, its process, that of its actor
-        finished = {one.name: one.done for one in workers.records(engine, sweep)}
+        finished = {record.name: record.done for record in workers.records(engine, sweep)}
 
         def victim() -> tuple[str, int, int] | None:
             assert process.poll() is None, process.communicate()[0]
             before = {name for name, _, _ in killed}
-            finished.update((one.name, one.done) for one in workers.records(engine, sweep))
-            at_work = [one for one in queries.running_tasks(engine, sweep) if one.worker not in before]
+            finished.update((record.name, record.done) for record in workers.records(engine, sweep))
+            at_work = [task for task in queries.running_tasks(engine, sweep) if task.worker not in before]
             # A worker without a finished task counts as dead at its start; three such in a row end the launch.
-            chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
+            chosen = next((task for task in at_work if finished.get(task.worker, 0) > 3), None)
             return chosen and (chosen.worker, chosen.pid, parent_of(chosen.pid))
 
         for number in range(KILLS):
@@ -130,8 +130,8 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
             if attempt.state == "lost"
         ]
     assert lost, "every kill came between two tasks, so the test proved nothing"
-    assert {one.worker for one in lost} <= {name for name, _, _ in killed}
-    assert all("its process died" in str(one.reason) for one in lost), "the launch waited for the lease"
+    assert {attempt.worker for attempt in lost} <= {name for name, _, _ in killed}
+    assert all("its process died" in str(attempt.reason) for attempt in lost), "the launch waited for the lease"
     assert out.count("its task is back in the queue; starting another") == KILLS
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
@@ -153,10 +153,10 @@ def test_ctrl_c_returns_the_tasks_and_leaves_no_actor(cluster: RayCluster, serve
         assert process.returncode == 130, out
         assert "stopped; nothing is lost. To resume: kd-sweeps launch s" in out
         assert not queries.running_tasks(engine, sweep)
-        for one in at_work:
-            (attempt,) = attempts_of(engine, sweep, one.key) or []
+        for task in at_work:
+            (attempt,) = attempts_of(engine, sweep, task.key) or []
             assert attempt.error_class is None, "it counts as a failure"
-        wait_until_gone(*(one.pid for one in at_work))
+        wait_until_gone(*(task.pid for task in at_work))
 
 
 def test_when_the_launch_itself_is_killed_its_workers_stop(
@@ -167,7 +167,7 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
         at_work = queries.running_tasks(engine, sweep)
         process.kill()
-        wait_until_gone(*(one.pid for one in at_work))
+        wait_until_gone(*(task.pid for task in at_work))
         wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not released")
 
 

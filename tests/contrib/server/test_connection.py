@@ -114,9 +114,9 @@ def test_a_name_that_no_host_can_have_is_one_line(host: str) -> None:
 
 @pytest.mark.parametrize("text", ["http://h:8080x", "http://h:99999", "http://[::1"])
 def test_an_address_with_a_small_mistake_is_shown(text: str) -> None:
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as error:
         checked(text)
-    assert str(told.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
+    assert str(error.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
 
 
 def test_a_service_without_tls_is_reported_as_such() -> None:

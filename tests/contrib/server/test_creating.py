@@ -27,7 +27,7 @@ def create(service: Service, **body: Any) -> Reply:
 
 
 def names(service: Service) -> list[str]:
-    return [one["name"] for one in service.ask("/api/v1/sweeps", token=OPERATOR).json["items"]]
+    return [sweep["name"] for sweep in service.ask("/api/v1/sweeps", token=OPERATOR).json["items"]]
 
 
 def test_a_repeated_request_changes_nothing_and_another_spec_is_refused(service: Service) -> None:

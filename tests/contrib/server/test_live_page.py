@@ -76,8 +76,8 @@ def test_pages_run_and_load_only_what_the_service_serves(finished: Service) -> N
 @pytest.mark.parametrize("path", ["/", "/sweeps/s", "/events", "/events/sweeps/s", "/live.js"])
 def test_without_a_token_nothing_is_shown(finished: Service, path: str) -> None:
     assert finished.ask(path).status == 401
-    asked = finished.ask(path, headers={"Accept": "text/html"})
-    assert (asked.status, asked.headers["location"].partition("?")[0]) == (303, "/login")
+    reply = finished.ask(path, headers={"Accept": "text/html"})
+    assert (reply.status, reply.headers["location"].partition("?")[0]) == (303, "/login")
 
 
 @pytest.mark.parametrize("name", ["nothing", "..", "%2e%2e%2f", "<script>", "%3Cscript%3E", "a" * 300])
@@ -102,9 +102,9 @@ def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
     url = created(storage_url)
     with (
         serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
-        _followed(service, "/events/sweeps/s") as told,
+        _followed(service, "/events/sweeps/s") as events,
     ):
-        pages = (json.loads(event.data) for event in told if event.kind == "page")
+        pages = (json.loads(event.data) for event in events if event.kind == "page")
         first = next(pages)
         assert "no worker is running" in first
         assert "Pause" not in first, "a viewer may read only"
@@ -131,14 +131,17 @@ def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
 def test_the_page_reports_a_lost_database_and_its_return(tmp_path: Path) -> None:
     file = tmp_path / "s.db"
     created(f"sqlite:///{file}")
-    with serving(f"sqlite:///{file}", folder=tmp_path, tokens=TOKENS) as service, _followed(service, "/events") as told:
-        assert next(told).kind == "page"
+    with (
+        serving(f"sqlite:///{file}", folder=tmp_path, tokens=TOKENS) as service,
+        _followed(service, "/events") as events,
+    ):
+        assert next(events).kind == "page"
         hidden = file.rename(tmp_path / "away.db")
-        trouble = next(event for event in told if event.kind == "trouble")
+        trouble = next(event for event in events if event.kind == "trouble")
         assert "cannot read its database" in trouble.data
-        assert next(told).kind == "trouble", "no page may replace it during the outage"
+        assert next(events).kind == "trouble", "no page may replace it during the outage"
         hidden.rename(file)
-        assert next(event for event in told if event.kind == "page").data
+        assert next(event for event in events if event.kind == "page").data
 
 
 def test_optuna_dashboard_answers_503_once_its_file_was_replaced(tmp_path: Path) -> None:

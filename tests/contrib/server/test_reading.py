@@ -24,13 +24,13 @@ def service(finished: Service) -> Service:
 def test_pages_of_trials_are_contiguous(service: Service) -> None:
     whole = service.ask("/api/v1/sweeps/s/trials?limit=10000", token=VIEWER).json
     assert whole["next_offset"] is None
-    offset, found = 0, []
+    offset, items = 0, []
     while offset is not None:
         page = service.ask(f"/api/v1/sweeps/s/trials?limit=20&offset={offset}", token=VIEWER).json
         assert page["total"] == len(whole["items"])
-        found += page["items"]
+        items += page["items"]
         offset = page["next_offset"]
-    assert found == whole["items"]
+    assert items == whole["items"]
     beyond = service.ask("/api/v1/sweeps/s/trials?offset=99999", token=VIEWER).json
     assert (beyond["items"], beyond["next_offset"]) == ([], None)
 
@@ -98,10 +98,10 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
     ],
 )
 def test_a_report_has_the_requested_format(service: Service, accept: str, query: str, kind: str, begins: bytes) -> None:
-    found = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
-    assert found.status == 200
-    assert found.headers["content-type"] == kind
-    assert begins in found.body[:3000]
+    reply = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
+    assert reply.status == 200
+    assert reply.headers["content-type"] == kind
+    assert begins in reply.body[:3000]
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_a_failure_reaches_all_waiting_requests_and_is_not_cached() -> None:
         tasks = await ask(shared, question, 3, fresh_s=60)
         question.failure = RecordBroken("damaged")
         question.allowed.set()
-        for told in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(told, RecordBroken)
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(outcome, RecordBroken)
         question.failure = None
         assert await shared.get("key", question, fresh_s=60) == 2
 
@@ -83,8 +83,8 @@ def test_a_database_failure_also_reaches_requests_that_wait_for_the_next_answer(
         tasks = await ask(shared, question, 1) + await ask(shared, question, 2)
         question.failure = Unreachable("away")
         question.allowed.set()
-        for told in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(told, Unreachable)
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(outcome, Unreachable)
         assert question.begun == 1
 
     run(test)
@@ -143,8 +143,8 @@ def test_a_database_failure_reaches_all_requests_that_wait_for_a_slot(failure: S
         await asyncio.sleep(0.01)
         question.failure = failure
         question.allowed.set()
-        for told in await asyncio.gather(*tasks, return_exceptions=True):
-            assert str(told) == str(failure)
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert str(outcome) == str(failure)
         assert question.begun == begun
         question.failure = None
         assert await places.work(question) == begun + 1, "a later request computes again"

@@ -50,7 +50,7 @@ class Watched:
 
     def at_work(self) -> set[str]:
         """Return the workers with a task."""
-        return {one.worker for one in queries.running_tasks(self.engine, self.sweep_id)}
+        return {task.worker for task in queries.running_tasks(self.engine, self.sweep_id)}
 
     def seen(self) -> set[str]:
         """Return all workers that ever registered."""
@@ -108,7 +108,7 @@ def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
 
     def holders() -> list[str]:
         at_work = queries.running_tasks(watched.engine, watched.sweep_id)
-        return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
+        return [task.worker for task in at_work if task.key == "search#1" and task.running_s > 0.3]
 
     wait_until(lambda: bool(holders()) or process.poll() is not None, "no worker holds the task")
     assert process.poll() is None, process.communicate()[0]
@@ -117,7 +117,10 @@ def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
 
 def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
     """Return state and worker of each attempt of the held task."""
-    return [(one.state, one.worker) for one in queries.attempts_of(watched.engine, watched.sweep_id, "search#1") or []]
+    return [
+        (attempt.state, attempt.worker)
+        for attempt in queries.attempts_of(watched.engine, watched.sweep_id, "search#1") or []
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +204,9 @@ def test_a_stopped_launch_returns_every_task_and_leaves_no_job(
     assert "stopped; nothing is lost. To resume: kd-sweeps launch s --on slurm --workers 3 -- --cpus-per-task=3" in out
     assert slurm.members() == {}
     assert "running" not in {task.state for task in tasks_of(watched.engine)}
-    assert {one.state for one in queries.attempts_of(watched.engine, watched.sweep_id, "teachers#source") or []} <= {
-        "released"
-    }
+    assert {
+        attempt.state for attempt in queries.attempts_of(watched.engine, watched.sweep_id, "teachers#source") or []
+    } <= {"released"}
 
 
 @pytest.mark.slow
@@ -282,8 +285,8 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
     code, out = ended(start("--workers", "2", "--", "--gres=gpu:1", misbehave=KEEP_ENVIRONMENT))
     assert code == 0, out
     kept = kept_environments(tmp_path / HOME)
-    assert {(one["CUDA_VISIBLE_DEVICES"], one["KD_SWEEPS_GPU"]) for one in kept} == {("0", "0"), ("1", "1")}
-    assert not [one for one in kept if set(THREADS) & set(one)]
+    assert {(env["CUDA_VISIBLE_DEVICES"], env["KD_SWEEPS_GPU"]) for env in kept} == {("0", "0"), ("1", "1")}
+    assert not [env for env in kept if set(THREADS) & set(env)]
 
 
 def test_a_refusal_of_slurm_is_one_line_with_its_message(

@@ -107,8 +107,8 @@ def test_conflicting_options_are_reported_in_one_line(
     words: list[str], code: int, message: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
-    found, out, err = kd_sweeps("launch", "s", *words)
-    assert (found, out) == (code, "")
+    exit_code, out, err = kd_sweeps("launch", "s", *words)
+    assert (exit_code, out) == (code, "")
     assert message in err.splitlines()[-1]
 
 

@@ -59,7 +59,9 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     assert err.splitlines()[-1] == f"to see them: mlflow ui --backend-store-uri {uri}"
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("base")
-    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
+    runs = {
+        logged.data.tags["task"]: logged for logged in client.search_runs([experiment.experiment_id], max_results=1000)
+    }
     assert out == f"{len(runs)} runs written into runs, 0 already there\n"
     assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(runs)
     best = runs["transfer#target.best.1"]
@@ -80,12 +82,12 @@ def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path)
     assert (later.written, later.there) == (2, 0)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("s").experiment_id
-    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
+    runs = {logged.data.tags["task"]: logged for logged in client.search_runs([experiment])}
     assert set(runs) == {"search#0", "search#1"}
     first = runs["search#0"]
     assert first.data.metrics == {"epoch_val_accuracy": 0.75, "val_accuracy": 0.75, "test_accuracy": 0.5}
     steps = client.get_metric_history(first.info.run_id, "epoch_val_accuracy")
-    assert [(one.step, one.value) for one in steps] == [(1, 0.5), (3, 0.75)]
+    assert [(step.step, step.value) for step in steps] == [(1, 0.5), (3, 0.75)]
     assert (first.info.start_time, first.info.end_time) == (1_700_000_000_250, 1_700_000_002_500)
     with pytest.raises(Exception, match="has an experiment s of another spec"):
         trackers.write_mlflow(mlflow, "s", "0" * 64, [run()], tmp_path)
@@ -104,7 +106,7 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     first = trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
     assert (first.written, first.there) == (2, 0)
     folders = sorted((tmp_path / "wandb").iterdir())
-    assert {one.name.rpartition("-")[2] for one in folders} == {
+    assert {folder.name.rpartition("-")[2] for folder in folders} == {
         trackers.run_id(run()),
         trackers.run_id(run("search#1")),
     }

@@ -92,5 +92,5 @@ def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_anot
     assert "Traceback" not in output
     with open_sweep(url, "s") as (engine, sweep):
         tries = queries.attempts_of(engine, sweep.id, "search#1") or []
-    assert [one.state for one in tries] == ["released", "done"]
+    assert [attempt.state for attempt in tries] == ["released", "done"]
     counted(f"sqlite:///{tmp_path}/s.db")

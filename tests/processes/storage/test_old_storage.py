@@ -58,7 +58,10 @@ def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
         return values
     flat = [
         values["point"] | values["accuracy"] | {"confirmed": values["confirmed"]},
-        *(one["point"] | one["accuracy"] | {"rank": one["rank"]} for one in values["candidates"] or ()),
+        *(
+            candidate["point"] | candidate["accuracy"] | {"rank": candidate["rank"]}
+            for candidate in values["candidates"] or ()
+        ),
         values["incumbent"] | values["incumbent"]["point"],
     ]
     flat[-1].pop("point")

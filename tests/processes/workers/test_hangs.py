@@ -82,9 +82,9 @@ def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_process
     lost = ("lost", "lost worker")
     met = {"search#1": ("failed", "timeout"), "search#2": ("failed", "timeout"), "search#3": lost}
     met |= {"native.search#1": lost, "transfer#target.best.0": lost}
-    assert {key: [(one.state, one.error_class) for one in each] for key, each in tries.items() if len(each) > 1} == {
-        key: [ending, ("done", None)] for key, ending in met.items()
-    }
+    assert {
+        key: [(attempt.state, attempt.error_class) for attempt in each] for key, each in tries.items() if len(each) > 1
+    } == {key: [ending, ("done", None)] for key, ending in met.items()}
     for key in ("search#1", "search#2"):
         assert tries[key][0].reason == "no step for 1 s (limits.search)"
         assert "StepTimeout" in (tries[key][0].trace or "")

@@ -132,7 +132,7 @@ class Home:
             out = process.communicate()[0]
         assert not [name for name in due if (self._folder / name).exists()], out
         deadline = time.monotonic() + 10  # children end within a second of their parents
-        while left := [one.name for one in self._pids.iterdir() if is_alive(int(one.name))]:
+        while left := [file.name for file in self._pids.iterdir() if is_alive(int(file.name))]:
             assert time.monotonic() < deadline, f"left behind: {left}\n{out}"
             time.sleep(0.1)
         return out
@@ -143,10 +143,14 @@ class Home:
             books = audit(engine, sweep)
             assert (books.violations, books.warnings) == ([], [])
             every = tasks_of(engine)
-            assert {one.key for one in every if one.state != "done"} == set(failed)
-            made = {one.key: queries.attempts_of(engine, sweep.id, one.key) or [] for one in every}
-            self.reasons = {reason for each in made.values() for one in each if (reason := one.reason)}
-            return {key: [(one.state, one.error_class) for one in each] for key, each in made.items() if len(each) > 1}
+            assert {task.key for task in every if task.state != "done"} == set(failed)
+            made = {task.key: queries.attempts_of(engine, sweep.id, task.key) or [] for task in every}
+            self.reasons = {reason for each in made.values() for attempt in each if (reason := attempt.reason)}
+            return {
+                key: [(attempt.state, attempt.error_class) for attempt in each]
+                for key, each in made.items()
+                if len(each) > 1
+            }
 
     def at_work(self) -> list[RunningRecord]:
         with open_sweep(self.url, "s") as (engine, sweep):
@@ -187,16 +191,16 @@ def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fai
     seen: list[str] = []
 
     def freeze() -> None:
-        for one in home.at_work():
-            children = [pid for pid in descendants(one.pid) if b"multiprocessing-fork" in command_of(pid)]
-            due = one.stage == "baselines" or (one.stage == "teachers" and one.key not in seen)
+        for task in home.at_work():
+            children = [pid for pid in descendants(task.pid) if b"multiprocessing-fork" in command_of(pid)]
+            due = task.stage == "baselines" or (task.stage == "teachers" and task.key not in seen)
             if not children or not due:
                 continue
-            seen.append(one.key)
+            seen.append(task.key)
             for pid in children:
                 os.kill(pid, signal.SIGSTOP)
-            if one.stage == "teachers" and len(seen) == 2:
-                os.kill(one.pid, signal.SIGKILL)
+            if task.stage == "teachers" and len(seen) == 2:
+                os.kill(task.pid, signal.SIGKILL)
 
     out = home.launched(meanwhile=freeze)
     (baseline,) = {key for key in seen if key.startswith("baselines")}

@@ -61,9 +61,9 @@ class Docker:
         return self.call("image", "inspect", image).returncode == 0
 
     def inspect(self, *words: str) -> dict[str, Any]:
-        (found,) = json.loads(self.run("inspect", *words))
-        assert isinstance(found, dict)
-        return found
+        (details,) = json.loads(self.run("inspect", *words))
+        assert isinstance(details, dict)
+        return details
 
 
 @contextmanager

@@ -103,16 +103,16 @@ def _patch(rendered: list[Manifest], entry: Manifest) -> None:
 
 
 def one_of(rendered: list[Manifest], kind: str, name: str) -> Manifest:
-    (manifest,) = [one for one in rendered if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    (manifest,) = [item for item in rendered if (item["kind"], item["metadata"]["name"]) == (kind, name)]
     return manifest
 
 
 def pods(rendered: list[Manifest]) -> dict[str, Manifest]:
     """Return the pod spec of every workload, by "Kind/name"."""
     return {
-        f"{one['kind']}/{one['metadata']['name']}": one["spec"]["template"]["spec"]
-        for one in rendered
-        if one["kind"] in _WITH_PODS
+        f"{item['kind']}/{item['metadata']['name']}": item["spec"]["template"]["spec"]
+        for item in rendered
+        if item["kind"] in _WITH_PODS
     }
 
 

@@ -72,14 +72,14 @@ class LossyProxy(Proxy):
         _close(client)
 
 
-def _receive(one: socket.socket) -> bytes:
+def _receive(connection: socket.socket) -> bytes:
     try:
-        return one.recv(65536)
+        return connection.recv(65536)
     except OSError:
         return b""
 
 
-def _close(one: socket.socket) -> None:
+def _close(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

@@ -89,22 +89,22 @@ class Model:
             return False
         task, attempt = self.task(id), self.attempt(id, number)
         attempt.state, attempt.error_class = state, error_class
-        alike = [one for one in task.attempts[task.retries_reset_at :] if one.error_class == error_class]
+        alike = [earlier for earlier in task.attempts[task.retries_reset_at :] if earlier.error_class == error_class]
         task.state = "waiting" if cap is None or len(alike) < cap else "failed"
         self._settle()
         return True
 
     def reap(self, worker: str | None, error_class: str, cap: int | None) -> list[tuple[str, int, str]]:
         """Reap every lapsed attempt, or all of one worker."""
-        taken = []
+        reaped = []
         for task in self.tasks:
             if task.state != "running":
                 continue
             attempt, number = task.attempts[-1], len(task.attempts)
             if attempt.lapsed if worker is None else attempt.worker == worker:
                 self.end(task.id, number, "lost", error_class, cap)
-                taken.append((task.key, number, attempt.worker))
-        return taken
+                reaped.append((task.key, number, attempt.worker))
+        return reaped
 
     # commands of the owner
 

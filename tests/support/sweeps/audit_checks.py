@@ -43,10 +43,10 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
         engine.dispose()
 
 
-def as_lines(found: Audit) -> Audited:
+def as_lines(result: Audit) -> Audited:
     """Return the audit with its findings as lines."""
-    lines = {name: audit_values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
-    return Audited(found.stages, found.planned, found.accounted, **lines)
+    lines = {name: audit_values("s", result, {})[name] for name in ("violations", "warnings", "notes")}
+    return Audited(result.stages, result.planned, result.accounted, **lines)
 
 
 def check_damage(url: str, statements: list[str], line: str) -> None:

@@ -46,10 +46,10 @@ def _half_way() -> dict[str, str]:
     begun = _found(REPORTED, run, until="transfer#target.best.2")
     at_work = ("target", "best", 2)
     trainings = [
-        replace(one, row=replace(one.row, state="running"))
-        if (one.work.role, one.work.arm, one.work.repeat) == at_work
-        else one
-        for one in begun.trainings
+        replace(training, row=replace(training.row, state="running"))
+        if (training.work.role, training.work.arm, training.work.repeat) == at_work
+        else training
+        for training in begun.trainings
     ]
     return _report(replace(begun, trainings=tuple(trainings)))
 
@@ -87,7 +87,7 @@ def _report(findings: Findings) -> dict[str, str]:
 
 def _fixed(findings: Findings) -> Findings:
     """Return the findings without values that depend on machine, day or commit."""
-    looks = [replace(one, registered_at=_DAY, first_read=one.first_read and 2 * _DAY) for one in findings.looks]
+    looks = [replace(look, registered_at=_DAY, first_read=look.first_read and 2 * _DAY) for look in findings.looks]
     provenance = replace(findings.provenance, machines=(_MACHINE,), wall_s=2000.0, work_s=1000.0)
     return replace(findings, looks=tuple(looks), provenance=provenance)
 

@@ -237,7 +237,7 @@ def _without(default: bool) -> Callable[[], Findings]:
         findings = chosen(NEAR, NONE)
         (role,) = findings.choices
         assert role.choice is not None
-        kept = tuple(replace(one, gain=None, share=None) for one in role.choice.strategies[not default :])
+        kept = tuple(replace(strategy, gain=None, share=None) for strategy in role.choice.strategies[not default :])
         bare = replace(role.choice, gain=None, margin_share=0.0, strategies=kept)
         return replace(findings, choices=(replace(role, choice=bare),))
 
@@ -248,7 +248,7 @@ def needing(findings: Findings, searches: int | None, *, compared: int | None = 
     """Return the findings with a default that needs `searches` searches and was compared in `compared` of them."""
     (role,) = findings.choices
     assert role.choice is not None
-    default, *others = (replace(one, needed=None) for one in role.choice.strategies)
+    default, *others = (replace(strategy, needed=None) for strategy in role.choice.strategies)
     assert default.lost is not None
     lost = default.lost if compared is None else replace(default.lost, n=compared)
     kept = (replace(default, needed=searches, lost=lost), *others)

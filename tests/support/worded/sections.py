@@ -78,8 +78,8 @@ def _methods() -> Iterator[str]:
     sweep = found(REPORTED, run, until="search#1")
     known = _sentences(sweep)
     for name, changes in METHODS.items():
-        said = _sentences(replace(sweep, spec=override(REPORTED, changes)))
-        yield f"<!-- {name} -->\n\n" + "".join(f"- {one}\n" for one in said if one not in known)
+        sentences = _sentences(replace(sweep, spec=override(REPORTED, changes)))
+        yield f"<!-- {name} -->\n\n" + "".join(f"- {sentence}\n" for sentence in sentences if sentence not in known)
 
 
 def _sentences(findings: Findings) -> list[str]:

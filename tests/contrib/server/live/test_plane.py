@@ -117,8 +117,8 @@ def test_of_a_loss_the_lowest_is_the_best() -> None:
 
 
 def known(spec: Spec, *rows: TrialRecord) -> SoFar:
-    (found,) = so_far(spec, rows)
-    return found
+    (only,) = so_far(spec, rows)
+    return only
 
 
 def default_point(spec: Spec) -> dict[str, Any]:
