@@ -13,7 +13,7 @@ from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord, attempts, tasks
-from storage.url import resolve
+from storage.url import plain, resolve
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec
 from sweeps.workers.backend import DatabaseBackend
@@ -31,15 +31,11 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "") -> sqlalchemy.URL:
         stop_at: the worker stops in the middle of the first task whose key begins with this; "": never.
     """
     at = resolve(url)
-    if at.get_backend_name() == "sqlite":
-        key = "lived", spec.model_dump_json(), stop_at
-        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at))
-    else:
-        _live(url, spec, stop_at)
+    made_once(("lived", spec.model_dump_json(), stop_at), at, lambda to: _live(to, spec, stop_at))
     return at
 
 
-def _live(url: str, spec: Spec, stop_at: str) -> None:
+def _live(url: sqlalchemy.URL, spec: Spec, stop_at: str) -> None:
     class Killed(BaseException):
         """Ends the worker as kill -9 does, with no further writes."""
 
@@ -53,7 +49,8 @@ def _live(url: str, spec: Spec, stop_at: str) -> None:
             return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 50)})
         return outcome
 
-    with Worker(DatabaseBackend.open(created(url, spec), "s"), run=run, worker="host-1-abcd") as worker:
+    created(plain(url), spec)
+    with Worker(DatabaseBackend.open(url, "s"), run=run, worker="host-1-abcd") as worker:
         sign_in(
             worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"}
         )

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy
 
 from storage.records import artifacts
-from storage.url import resolve
+from storage.url import plain, resolve
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
@@ -29,15 +29,11 @@ AUDITED = override(SMALL, {"transfer.source_arms": SOURCE_ARMS, "transfer.target
 
 def finish_sweep(url: str) -> None:
     """Complete a sweep "s" with a retry (search#1), blobs and a late extension."""
-    at = resolve(url)
-    if at.get_backend_name() == "sqlite":
-        made_once("audited", Path(str(at.database)), lambda path: _finish(resolve(f"sqlite:///{path}")))
-    else:
-        _finish(at)
+    made_once("audited", resolve(url), _finish)
 
 
 def _finish(url: sqlalchemy.URL) -> None:
-    resolved = created(url.render_as_string(hide_password=False), AUDITED)
+    resolved = created(plain(url), AUDITED)
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if (claim.key, claim.row.attempt) == ("search#1", 1):
@@ -59,7 +55,7 @@ def new_database(server: str, *, template: str | None = None) -> str:
     name = f"t{uuid.uuid4().hex[:12]}"
     copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
     execute(server, f"CREATE DATABASE {name}{copied}")
-    return resolve(server).set(database=name).render_as_string(hide_password=False)
+    return plain(resolve(server).set(database=name))
 
 
 def drop_database(server: str, url: str) -> None:

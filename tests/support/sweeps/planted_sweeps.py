@@ -4,7 +4,6 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 import sqlalchemy
@@ -12,7 +11,7 @@ import sqlalchemy
 from storage.audit.rows import read_rows
 from storage.records import queries
 from storage.tables import TaskRecord
-from storage.url import resolve
+from storage.url import plain, resolve
 from sweeps.findings.findings import Findings, load
 from sweeps.plan.audit import audit, judge
 from sweeps.plan.identity import derive
@@ -115,17 +114,15 @@ def worked(
     runner, at = planted(run) if isinstance(run, Mapping) else run, resolve(url)
 
     def make(to: sqlalchemy.URL) -> None:
-        created(to.render_as_string(hide_password=False), spec, name=name)
+        created(plain(to), spec, name=name)
         with contextlib.suppress(SystemExit):
             work(to, up_to(stop_at, runner) if stop_at else runner, name=name)
 
-    path = Path(at.database or "")
     known = repr(run) if isinstance(run, Mapping) else f"{run.__module__}.{getattr(run, '__qualname__', '<locals>')}"
-    if at.get_backend_name() != "sqlite" or path.exists() or "<locals>" in known:
+    if "<locals>" in known:
         make(at)
     else:
-        key = "worked", name, spec.model_dump_json(), known, stop_at
-        made_once(key, path, lambda to: make(resolve(f"sqlite:///{to}")))
+        made_once(("worked", name, spec.model_dump_json(), known, stop_at), at, make)
     return at
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy
@@ -58,11 +57,7 @@ def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
     def create(at: sqlalchemy.URL) -> None:
         assert create_sweep(at, name, spec).new
 
-    if database.database is None or database.get_backend_name() != "sqlite" or Path(database.database).exists():
-        create(database)
-    else:
-        key = "created", name, spec.model_dump_json()
-        made_once(key, Path(database.database), lambda path: create(resolve(f"sqlite:///{path}")))
+    made_once(("created", name, spec.model_dump_json()), database, create)
     return database
 
 
