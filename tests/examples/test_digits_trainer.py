@@ -137,7 +137,7 @@ def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_s
     assert "writes no code for a point" in err
 
 
-def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_two_sweeps_of_the_trainer_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     _, url = worked
     assert kd_sweeps("archive", "d", "-o", "d.kdsweep", "--storage", url)[0] == 0
     for name in ("d", "e"):

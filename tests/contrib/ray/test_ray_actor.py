@@ -111,5 +111,5 @@ def test_an_actor_that_cannot_write_its_log_says_so(monkeypatch: pytest.MonkeyPa
     assert "cannot write logs into /proc/nothing" in began.trouble
 
 
-def test_an_order_that_is_printed_shows_no_url() -> None:
+def test_a_printed_command_for_an_actor_shows_no_url() -> None:
     assert "secret" not in repr(StartWorker("s", "w", "s.0", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))

@@ -133,7 +133,7 @@ def test_a_task_fails_at_the_cap_of_its_spec(engine: Engine, opened: Open) -> No
     assert (task.state, task.attempt) == ("failed", cap)
 
 
-def test_a_lost_worker_is_lost_for_all(engine: Engine, opened: Open) -> None:
+def test_a_lost_worker_is_lost_for_every_backend(engine: Engine, opened: Open) -> None:
     backend = opened()
     claim = present(backend.claim("gone"))
     with engine.begin() as connection:

@@ -160,21 +160,21 @@ def test_buttons_work_only_for_operators_and_on_pages_of_this_service(tmp_path: 
     with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
         form = {"Content-Type": "application/x-www-form-urlencoded"}
 
-        def order(word: str, token: str, **headers: str) -> Reply:
+        def command(word: str, token: str, **headers: str) -> Reply:
             return service.ask(f"/sweeps/s/{word}", method="POST", token=token, headers=form | headers)
 
-        assert order("pause", "").status == 401
-        assert order("pause", VIEWER).status == 403
-        assert order("launch", OPERATOR).status == 422
+        assert command("pause", "").status == 401
+        assert command("pause", VIEWER).status == 403
+        assert command("launch", OPERATOR).status == 422
         login = service.ask("/login", method="POST", body=f"token={OPERATOR}".encode(), headers=form)
         cookie = login.headers["set-cookie"].partition(";")[0]
-        assert order("pause", "", Cookie=cookie, Origin="https://evil.example").status == 403
+        assert command("pause", "", Cookie=cookie, Origin="https://evil.example").status == 403
         assert ">paused</span>" not in service.ask("/sweeps/s", token=OPERATOR).text
         for word, state in (("pause", "paused"), ("resume", "no worker is running"), ("cancel", "cancelled")):
-            reply = order(word, OPERATOR)
+            reply = command(word, OPERATOR)
             assert (reply.status, reply.headers["location"]) == (303, "/sweeps/s")
             assert f">{state}</span>" in service.ask("/sweeps/s", token=OPERATOR).text, "the page is up to date"
-        assert order("pause", OPERATOR).json["detail"] == "nothing to pause: s is cancelled"
+        assert command("pause", OPERATOR).json["detail"] == "nothing to pause: s is cancelled"
 
 
 def press(browser: DrivenBrowser, label: str) -> None:

@@ -228,7 +228,7 @@ FROZEN = (
     *("/api/v1/sweeps/s/tasks/search%230/log", "/api/v1/sweeps/s/tasks/search%230/log?follow=true"),
     *("/api/studies", "/api/studies/1", "/csv/1", "/api/studies/1/plot/edf"),
 )
-ORDERS = ("pause", "resume", "cancel", "retry", "extend")
+COMMANDS = ("pause", "resume", "cancel", "retry", "extend")
 
 
 @pytest.mark.slow
@@ -242,7 +242,7 @@ def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
 
     def ask(path: str) -> tuple[str, int, float]:
         began = time.monotonic()
-        if path in ORDERS:
+        if path in COMMANDS:
             body = {"seeds": 1} if path == "extend" else None
             reply = service.ask(f"/api/v1/sweeps/s/{path}", method="POST", token=OPERATOR, body=body)
         else:
@@ -253,7 +253,7 @@ def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
         assert service.ask("/api/v1/sweeps/s/report", token=VIEWER).status == 409, "the process that draws is running"
         assert service.ask("/api/studies", token=VIEWER).status == 200
         with server.frozen():
-            answers = list(pool.map(ask, 2 * (FROZEN + ORDERS)))
+            answers = list(pool.map(ask, 2 * (FROZEN + COMMANDS)))
         assert not [answer for answer in answers if answer[1] != 503 or answer[2] > 10], answers
         with server.frozen():
             assert service.ask("/healthz").status == 200

@@ -13,8 +13,8 @@ from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 pytestmark = pytest.mark.processes
 
 
-# QUESTIONS has every query once, FURTHER what the client makes of the same answers.
-QUESTIONS = [
+# QUERIES has every query once, FURTHER what the client makes of the same answers.
+QUERIES = [
     ["status", "s"],
     ["status", "s", "--audit"],
     ["workers", "s"],
@@ -97,7 +97,7 @@ def both(
 
 @pytest.mark.slow_on("postgres")
 def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
-    codes = {" ".join(command): both.same(*command) for command in QUESTIONS + FURTHER}
+    codes = {" ".join(command): both.same(*command) for command in QUERIES + FURTHER}
     assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
     assert codes["logs s --task ../../etc/passwd"] == 1
     assert codes["trials s --stage nowhere"] == codes["extend s"] == 2
@@ -109,7 +109,7 @@ def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
 @pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
 @pytest.mark.slow_on("postgres")
 def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
-    for command in QUESTIONS:
+    for command in QUERIES:
         both.same(*command)
     # Each command is given twice, once each way: the second one finds the sweep as the first left it.
     assert both.same("pause", "s") == 0
@@ -130,6 +130,6 @@ def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
 @pytest.mark.parametrize("both", ["teachers#"], indirect=True)
 @pytest.mark.slow_on("postgres")
 def test_a_sweep_without_results_gives_every_query_the_same_exit_code(both: Both) -> None:
-    codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
+    codes = {" ".join(command): both.same(*command) for command in QUERIES}
     assert codes["best s"] == codes["report s"] == 3
     assert codes["logs s --task search#0"] == 1

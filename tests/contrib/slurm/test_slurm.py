@@ -304,7 +304,7 @@ def test_a_refusal_of_slurm_is_one_line_with_its_message(
     assert slurm.members() == {}
 
 
-def test_without_slurm_it_is_one_line(
+def test_without_slurm_the_error_is_one_line(
     watched: Watched, postgres_url: str, kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

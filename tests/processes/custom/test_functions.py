@@ -156,7 +156,7 @@ def test_what_a_training_does_to_its_process_affects_no_other(case: str, tmp_pat
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_each_failure_is_one_line_with_its_class_of_error(case: str, tmp_path: Path) -> None:
+def test_each_failure_is_one_line_with_the_class_of_its_error(case: str, tmp_path: Path) -> None:
     body, kind, text = BAD[case]
     with pytest.raises(Exception, match=re.escape(text)) as error:
         trained(tmp_path, body)

@@ -88,7 +88,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return request.param, url, folder
 
 
-def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
+def test_two_workers_one_of_them_killed_repeatedly_give_the_same_answer(
     finished: Finished,
 ) -> None:
     kind, url, folder = finished

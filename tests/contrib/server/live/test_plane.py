@@ -109,7 +109,7 @@ def test_any_training_has_a_plane_of_two_numbers_or_its_scores_in_their_order(
         assert places == [pytest.approx(place) for place in ((100 / 6, 100), (50, 0), (500 / 6, 100))]
 
 
-def test_of_a_loss_the_lowest_is_the_best() -> None:
+def test_the_lowest_loss_is_the_best() -> None:
     rows = [record("search", -loss, rate=0.5, decay=0.1) for loss in (0.2, 0.1)]
     plane = drawn(loss_spec(), *rows)
     assert [dot_of(plane, row).look for row in rows] == ["s0", "s5"]
@@ -144,7 +144,7 @@ def test_the_confirmed_point_has_an_interval_and_the_default_next_to_it() -> Non
     assert [(other.label, other.score) for other in best.others] == [("Keras' default", "97.00 %")]
 
 
-def test_of_several_searches_the_mean_is_over_searches_and_the_point_that_of_the_first() -> None:
+def test_with_several_searches_the_mean_is_over_searches_and_the_point_is_that_of_the_first() -> None:
     spec = override(TINY, {"outer.searches": 3})
     phases = ("confirm", "confirm@t0s1", "confirm@t0s2")
     rows = [trial(4.0 + place, 0.5, 0.93 + place / 100, phase) for place, phase in enumerate(phases)]

@@ -177,7 +177,7 @@ def test_at_the_cap_the_best_finished_trial_is_kept_and_its_plain_keras_file_has
     assert accuracy_of_file(folder, "capped") == capped["val_accuracy"]
 
 
-def test_without_a_finished_epoch_it_fails_and_an_exception_of_on_progress_leaves_no_file(
+def test_a_search_without_a_finished_epoch_fails_and_an_exception_of_on_progress_leaves_no_file(
     fast: tuple[Path, dict[str, Any]],
 ) -> None:
     late, cancelled = (fast[1][name] for name in ("late", "cancelled"))

@@ -347,7 +347,7 @@ def test_a_function_that_takes_other_arguments_is_never_called(name: str) -> Non
         (":build", ""),
     ],
 )
-def test_what_cannot_be_imported_is_one_line(own: str, name: str, message: str) -> None:
+def test_a_failed_import_is_one_line(own: str, name: str, message: str) -> None:
     with pytest.raises(ModelError, match=f"cannot import.*{message}") as caught:
         build(name, (8, 8, 1), 3, seed=0)
     assert "\n" not in str(caught.value)

@@ -127,7 +127,7 @@ def test_a_file_is_named_by_its_path_and_leaves_no_module_behind(own: str) -> No
     assert own not in sys.modules
 
 
-def test_its_term_is_the_mean_over_the_images(own: str) -> None:
+def test_a_users_term_is_the_mean_over_the_images(own: str) -> None:
     draw = np.random.default_rng(0)
     teacher, student = draw.normal(size=(2, 6, 4)).astype(np.float32)
     labels = np.zeros(6, np.int64)
