@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.paths import REPOSITORY
+from tests.support.wheel import PACKAGES
 
 MOST_FILES, MOST_LINES = 20, 600
-PACKAGES = ("kd", "storage", "sweeps")
 
 
 def _name(path: Path) -> str:

@@ -20,7 +20,7 @@ from storage.studies.mirror import Mirror, Undrawn
 from storage.studies.space import MARK_ATTR, Range, Trial
 from storage.studies.studies import open_studies
 from storage.tables import TaskRecord
-from tests.support.faults.fault_tools import CutBefore, backend, errors_of
+from tests.support.faults.fault_tools import errors_of
 from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
@@ -40,6 +40,11 @@ STEPS: dict[str, Step] = {
 def engine(server: PostgresServer) -> Iterator[Engine]:
     with new_storage(server.new_database()) as engine:
         yield engine
+
+
+def backend(connection: sqlalchemy.Connection) -> int:
+    """Return the process number of the server's backend for this connection."""
+    return int(connection.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]
 
 
 def on_commit(engine: Engine, do: Callable[[sqlalchemy.Connection], None]) -> None:
@@ -103,6 +108,35 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_reaped(server: PostgresServ
     assert finished(engine, claim)
     assert finished(engine, claimed(engine, sweep))
     assert states(engine, sweep) == {"search": "closed"}
+
+
+class CutBefore:
+    """Cuts the connection that is about to send the `at`-th statement from now on, commits included.
+
+    Counts what this process sends to the database of `engine`, also through Optuna's engine.
+    """
+
+    def __init__(self, at: int, server: PostgresServer, engine: Engine) -> None:
+        self.done = False
+        self._left, self._server = at, server
+        self._database = engine.url.database
+        event.listen(Engine, "before_cursor_execute", self._statement)
+        event.listen(Engine, "commit", self._count)
+        self.no_more = lambda: (
+            event.remove(Engine, "before_cursor_execute", self._statement),
+            event.remove(Engine, "commit", self._count),
+        )
+
+    def _statement(self, connection: sqlalchemy.Connection, *statement: object) -> None:
+        self._count(connection)
+
+    def _count(self, connection: sqlalchemy.Connection) -> None:
+        if connection.engine.url.database != self._database:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.done = True
+            self._server.terminate_backend(backend(connection))
 
 
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
