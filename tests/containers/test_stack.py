@@ -51,7 +51,7 @@ def _say(capfd: pytest.CaptureFixture[str], text: str) -> None:
 
 @pytest.fixture(scope="module")
 def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
-    """An engine with the third-party images that our files name, or stand-ins for them."""
+    """Yield an engine with the third-party images that our files name, or stand-ins for them."""
     (python,) = [line.split()[1] for line in _lines("Dockerfile") if line.startswith("FROM")]
     images = [_services()[name]["image"] for name in ("postgres", "prometheus")]
     try:
@@ -75,7 +75,7 @@ def _lines(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def image(docker: Docker) -> Iterator[str]:
-    """The image of this checkout."""
+    """Yield the image of this checkout."""
     docker.run("build", "--tag", IMAGE, ".", cwd=REPOSITORY, timeout_s=BUILD_S)
     yield IMAGE
     docker.call("image", "rm", "--force", IMAGE)
@@ -83,7 +83,7 @@ def image(docker: Docker) -> Iterator[str]:
 
 @pytest.fixture
 def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
-    """The stack with two workers and a created sweep."""
+    """Yield the stack with two workers and a created sweep."""
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         try:
             made.run("up", "--detach", "--no-build", "--scale", "worker=2", timeout_s=UP_S)

@@ -57,7 +57,7 @@ print(json.dumps([result("whole", [goes_on]), result("killed", [dies, goes_on]),
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the examples."""
+    """Return a folder with the examples."""
     for name in ("sklearn_digits.py", "train.sh", "train.toml", "pytorch_tutorial.py", "pytorch_tutorial.toml"):
         shutil.copy2(REPOSITORY / "examples" / name, tmp_path)
     return tmp_path

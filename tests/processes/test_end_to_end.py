@@ -66,7 +66,7 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed.
+    """Yield the URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed.
 
     The first to train a student of the search is killed with -9; which one that is depends on who took the baseline.
     The other one finishes the sweep.
@@ -105,7 +105,7 @@ def _tasks(url: str) -> list[TaskRecord]:
 
 @pytest.fixture(scope="module")
 def data(finished: str) -> Any:
-    """The report of the sweep as JSON."""
+    """Return the report of the sweep as JSON."""
     return json.loads(json.dumps(json_data(analysed(finished, "micro"))))
 
 

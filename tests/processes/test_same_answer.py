@@ -101,7 +101,7 @@ def _run(url: str, spec: Spec) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with a finished sweep of real trainings; read only."""
+    """Return a storage with a finished sweep of real trainings; read only."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
@@ -111,7 +111,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of a copy of that storage."""
+    """Return the URL of a copy of that storage."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return f"sqlite:///{shutil.copy(finished, tmp_path / 's.db')}"
 

@@ -89,7 +89,7 @@ def url(server: PostgresServer) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of logs, on Linux and macOS."""
+    """Return the folder of logs, on Linux and macOS."""
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path

@@ -17,7 +17,7 @@ NOTE = "größer − 🙂 ±1"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sweep of 200 tasks, whose output exceeds a pipe's buffer."""
+    """Return a folder with a sweep of 200 tasks, whose output exceeds a pipe's buffer."""
     path = tmp_path_factory.mktemp("streams")
     storage = f"sqlite:///{path}/kd-sweeps.db"
     create_sweep("s", preset="tiny", changes={"search.trials": 70, "note": NOTE}, storage=storage)

@@ -91,7 +91,7 @@ REFUSED = (  # what needs an extra, the typed words, the extra
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with two finished sweeps."""
+    """Return a storage with two finished sweeps."""
     folder = tmp_path_factory.mktemp("storage")
     for name in ("s", "t"):
         reported_sweeps.planted_sweeps.worked(
@@ -104,7 +104,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(
     tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A working folder with that storage in it."""
+    """Return a working folder with that storage in it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     return Path(shutil.copy(storage, tmp_path)).parent
 
@@ -121,7 +121,7 @@ def _install(wheel: Path, extra: str, place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment without extras."""
+    """Return the programs of an environment without extras."""
     return _install(wheel, "", tmp_path_factory.mktemp("base") / "environment")
 
 

@@ -35,7 +35,7 @@ OURS = {
 
 @pytest.fixture
 def tried(tmp_path: Path) -> Path:
-    """The manifests with a user's additions: secret.env from its example, and the overlay of the page."""
+    """Return the manifests with a user's additions: secret.env from its example, and the overlay of the page."""
     folder = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env", "mine"))
     example = (folder / "try" / "secret.env.example").read_text()

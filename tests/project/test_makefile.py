@@ -35,7 +35,7 @@ def _tools(folder: Path, **scripts: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The files that the setup reads, in a folder without an environment."""
+    """Return the files that the setup reads, in a folder without an environment."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

@@ -56,7 +56,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path, _made: Path) -> Path:
-    """An archive of a finished sweep, which is in `here`."""
+    """Return an archive of a finished sweep, which is in `here`."""
     copied(_made / "here.db", tmp_path / "here.db")
     return Path(shutil.copy(_made / "s.kdsweep", tmp_path))
 

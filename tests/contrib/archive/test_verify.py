@@ -133,7 +133,7 @@ MODELS = {"teachers#source": b"t" * 70, KEPT: b"s" * 50}
 
 @pytest.fixture
 def measured(file: Path) -> Path:
-    """An archive with two models and their measurements."""
+    """Return an archive with two models and their measurements."""
     digests = {key: hashlib.sha256(data).hexdigest() for key, data in MODELS.items()}
 
     def add(lines: Lines) -> None:

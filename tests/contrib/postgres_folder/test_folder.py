@@ -54,7 +54,7 @@ def own_folder(name: str = "db") -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def _folder() -> Iterator[Path]:
-    """A database created under a umask that leaves new files readable by all."""
+    """Yield a database created under a umask that leaves new files readable by all."""
     with own_folder() as folder:
         before = os.umask(0)
         try:
@@ -67,14 +67,14 @@ def _folder() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(_folder: Path) -> Path:
-    """The folder of a running database. A test that damages it must repair it: creating one takes seconds."""
+    """Return the folder of a running database. A test that damages it must repair it: creating one takes seconds."""
     databases.start(_folder)
     return _folder
 
 
 @pytest.fixture
 def new_folder() -> Iterator[Path]:
-    """A folder without a database."""
+    """Yield a folder without a database."""
     with own_folder() as folder:
         yield folder
         if (folder / "database.json").exists():

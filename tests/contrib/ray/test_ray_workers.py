@@ -59,7 +59,7 @@ def cluster(home: Path) -> Iterator[RayCluster]:
 
 @contextlib.contextmanager
 def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "Iterator[subprocess.Popen[str]]":
-    """A launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
+    """Yield a launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers), "--",

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a storage that it created."""
+    """Yield a service on a storage that it created."""
     folder = tmp_path_factory.mktemp("creating")
     with serving(f"sqlite:///{folder}/new.db", folder=folder, tokens=TOKENS) as service:
         yield service

@@ -187,7 +187,7 @@ def running(app: Any) -> Iterator[int]:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Any:
-    """A service without tokens that waits 0.1 s for a body and 0.5 s for an answer."""
+    """Return a service without tokens that waits 0.1 s for a body and 0.5 s for an answer."""
     from sweeps.contrib.server.app import make_app
     from sweeps.contrib.server.middleware import RequestLimits
 

@@ -23,7 +23,7 @@ def test_the_document_in_the_repository_is_current() -> None:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on a finished sweep "s"."""
+    """Yield a service with tokens on a finished sweep "s"."""
     folder = tmp_path_factory.mktemp("openapi")
     with serving(reported_sweeps.worked(folder), folder=folder, tokens=TOKENS) as service:
         yield service

@@ -13,7 +13,7 @@ from tests.examples.loss_trainer import loss_spec
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with a finished sweep "s" whose best point was confirmed on four seeds."""
+    """Return the URL of a storage with a finished sweep "s" whose best point was confirmed on four seeds."""
     url = f"sqlite:///{tmp_path_factory.mktemp('loss')}/s.db"
     assert create_sweep(resolve(url), "s", loss_spec(outer={"searches": 1}, confirm={"rounds": [[1, 4]]})).new
     assert run_worker(resolve(url), "s") == 0

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def service(finished: Service) -> Service:
-    """A service on a finished sweep "s"."""
+    """Return a service on a finished sweep "s"."""
     return finished
 
 

@@ -50,7 +50,7 @@ QUERIES = [
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on an untouched sweep "s"."""
+    """Yield a service with tokens on an untouched sweep "s"."""
     folder = tmp_path_factory.mktemp("roles")
     url = f"sqlite:///{folder}/s.db"
     created(url)

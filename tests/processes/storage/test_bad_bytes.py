@@ -30,7 +30,7 @@ COMMANDS = {
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of a small sweep "s" to damage; the workers' logs go to a folder of the test."""
+    """Return the URL of a small sweep "s" to damage; the workers' logs go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return plain(created(f"sqlite:///{tmp_path}/x.db"))
 

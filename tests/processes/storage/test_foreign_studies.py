@@ -74,7 +74,7 @@ def names(url: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished sweep as an archive."""
+    """Return a finished sweep as an archive."""
     folder = tmp_path_factory.mktemp("archive")
     url = created(f"sqlite:///{folder}/a.db")
     work(url, quadratic)

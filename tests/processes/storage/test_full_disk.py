@@ -19,7 +19,7 @@ FULL = "disk is full; free space there; the workers wait"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 16 MB, enough for a small sweep."""
+    """Yield a disk of 16 MB, enough for a small sweep."""
     try:
         with small_disk(tmp_path / "disk", megabytes=16) as made:
             yield made

@@ -61,7 +61,7 @@ def test_workers_whose_launch_is_frozen_continue(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[PostgresServer]:
-    """A server with its default settings: 100 connections, of which 3 are for the superuser."""
+    """Yield a server with its default settings: 100 connections, of which 3 are for the superuser."""
     with running_server(max_connections=100) as server:
         yield server
 

@@ -45,7 +45,7 @@ def attempt(url: str, how: str) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A sweep for one test."""
+    """Return the URL of a storage with a sweep."""
     return str(created(f"sqlite:///{tmp_path}/s.db"))
 
 

@@ -35,7 +35,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def values(trainer: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
-    """The values of a small spec: four trials, three searches, one dataset, gains counted from alpha = 1."""
+    """Return the values of a small spec: four trials, three searches, one dataset, gains counted from alpha = 1."""
     own = {"kind": "custom", "untreated": {"alpha": 1.0}, "space": SPACE, "defaults": {"default": DEFAULT}}
     base = {
         "trainer": own | dict(trainer),

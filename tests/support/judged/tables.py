@@ -49,7 +49,7 @@ def table(
 
 
 def long(scores: Mapping[str, Sequence[float]] = SCORES, *, score: str = "accuracy") -> str:
-    """A long CSV: setting, seed, score."""
+    """Return a long CSV: setting, seed, score."""
     rows = [(name, seed, value) for name, values in scores.items() for seed, value in enumerate(values)]
     return table(("setting", "seed", score), rows)
 

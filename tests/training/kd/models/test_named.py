@@ -23,7 +23,7 @@ def convolution(size, inputs, outputs):
 
 
 def resnet8(channels):
-    """The parameters of MLPerf Tiny's network, counted by hand."""
+    """Return the parameters of MLPerf Tiny's network, counted by hand."""
     counted = convolution(3, channels, 16) + 4 * 16  # the stem; BatchNorm has four numbers a channel
     for inputs, outputs in ((16, 16), (16, 32), (32, 64)):
         counted += convolution(3, inputs, outputs) + convolution(3, outputs, outputs) + 2 * 4 * outputs

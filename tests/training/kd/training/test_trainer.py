@@ -67,7 +67,7 @@ def make_trainer(student="keras-student", *, logits=LOGITS, views=1, loss="kd", 
 
 @cache
 def kept(loss, logits="of a teacher"):
-    """The trainer that all tests of a loss share; logits: None for one without a teacher."""
+    """Return the trainer that all tests of a loss share; logits: None for one without a teacher."""
     return make_trainer(loss=loss, logits=None if logits is None else LOGITS)
 
 
@@ -78,7 +78,7 @@ def trainer():
 
 @pytest.fixture
 def untaught():
-    """A trainer without a teacher at the start of each test."""
+    """Yield a trainer without a teacher at the start of each test."""
     trainer = kept("kd", None)
     yield trainer
     trainer.teach(None)

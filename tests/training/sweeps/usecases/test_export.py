@@ -58,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(finished: Path, tmp_path: Path) -> str:
-    """A copy of the storage to damage."""
+    """Return the URL of a copy of the storage to damage."""
     shutil.copy(finished, tmp_path / "x.db")
     return f"sqlite:///{tmp_path}/x.db"
 

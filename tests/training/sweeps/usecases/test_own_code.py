@@ -54,7 +54,7 @@ def frozen(input_shape, classes):
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """A file of losses and models; its path."""
+    """Return the path of a file of losses and models."""
     path = tmp_path / "own.py"
     path.write_text(OWN)
     return str(path)
