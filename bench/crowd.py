@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
+sys.path[:0] = [str(ROOT)]  # for the Postgres server of the tests
 
 from storage.db.engine import open_engine
 from storage.queue import tasks, workers
@@ -112,7 +112,7 @@ class Watch:
 
 
 def crowd(server: PostgresServer, watch: Watch, *, number: int, count: int, lag: int) -> tuple[str, ...]:
-    """Run so many workers on so many tasks; return the row of the table."""
+    """Run `number` workers on `count` tasks; return the row of the table."""
     url = server.new_database()
     with new_storage(url) as engine:
         sweep = new_sweep(engine, {"search": ((f"lag:{lag}:0",) if lag else (), 1, count)})
@@ -149,12 +149,12 @@ def idle(server: PostgresServer, watch: Watch) -> str:
         claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=_LEASE_S)
         assert claim is not None
 
-        def look() -> None:
+        def poll() -> None:
             tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=_LEASE_S)
             queries.outlook(engine, sweep)
             workers.take_repair(engine, sweep, "w", every_s=_LEASE_S)
 
-        renewal, nothing = (_cost(watch, act) for act in (lambda: tasks.renew(engine, claim, _LEASE_S), look))
+        renewal, nothing = (_cost(watch, act) for act in (lambda: tasks.renew(engine, claim, _LEASE_S), poll))
     return f"A renewal takes {renewal:.2f} ms of the server's CPU, a poll of an idle worker {nothing:.2f} ms."
 
 
@@ -170,7 +170,7 @@ def main() -> int:
     parser = make_parser(__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 64], metavar="N", help="(1 8 64)")
     parser.add_argument("--tasks", type=int, default=2000, metavar="N", help="of each crowd (default: 2000)")
-    parser.add_argument("--lag", type=int, default=0, metavar="N", help="as of a search (default: 0, none)")
+    parser.add_argument("--lag", type=int, default=0, metavar="N", help="lag of the search (default: 0, none)")
     options = parser.parse_args()
     origin = Origin()
     with running_server(max_connections=max(options.workers) + 20) as server:

@@ -1,6 +1,6 @@
 """How much faster does each step from the naive sweep to this one make it? All steps on the same cores in one run.
 
-    python bench/ladder.py [--repeats N] [--trials N] [--images N]
+    python bench/ladder.py [--page FILE]
 
 One unit of work (W1) is one search trial of the keras.io pair: 50,000 training images of MNIST, 3 epochs, batch 64,
 Adam 1e-3, validation once per epoch. The rungs take turns, so that other load affects all of them. Writes the section
@@ -37,6 +37,9 @@ from sweeps.usecases.create import create_sweep
 
 NAME = "ladder"
 TOLERANCE = 0.0015  # accuracy: 0.15 points
+REPEATS = 3  # of every rung
+IMAGES = 50_000  # of the training
+TRIALS = 40  # of each launch: twice the points that the rungs take, or more
 LOSS_TOLERANCE = 1e-4
 PASS, TARGET = 25, 40
 # Multiply-accumulates of one image, forward, by kd.models.measure.count_macs; a test compares them.
@@ -144,7 +147,7 @@ def launch(url: str, workers: int, log: Path) -> Launch:
     firsts: dict[str | None, float] = {}
     for task in tasks:
         firsts[task.worker] = min(task.finished_at or math.inf, firsts.get(task.worker, math.inf))
-    # From the time when every worker has ended its first trial, and with it imports, data and compiling.
+    # From the time when every worker has finished its first trial, and with it imports, data and compiling.
     begin = max(firsts.values())
     after = [end for end in ends if end > begin]
     return Launch(
@@ -219,13 +222,7 @@ def _met(reached: bool) -> str:
 
 
 def main() -> int:
-    parser = make_parser(__doc__)
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of every rung (default: 3)")
-    parser.add_argument("--trials", type=int, default=40, metavar="N", help="of each launch (default: 40)")
-    parser.add_argument("--images", type=int, default=50_000, metavar="N", help="training images (default: 50,000)")
-    options = parser.parse_args()
-    if options.repeats < 1 or options.trials < 2 * max(4, options.repeats + 3):
-        parser.error("--repeats: 1 or more; --trials: twice as many as there are points, 12 or more")
+    options = make_parser(__doc__).parse_args()
     origin, climbed = Origin(), rungs()
     product = Rung("product", "(e) + one single-threaded worker per core: kd-sweeps launch", 1)
     launches, matmul, losses = [], [], []
@@ -233,11 +230,11 @@ def main() -> int:
         folder = Path(name)
         os.environ["XDG_STATE_HOME"] = name  # where workers write their logs
         url, log = f"sqlite:///{folder}/ladder.db", folder / "log"
-        step = progress.add_task("the teacher", total=1 + options.repeats * (len(climbed) + 2))
-        spec = spec_of(options.images, options.trials)
+        step = progress.add_task("the teacher", total=1 + REPEATS * (len(climbed) + 2))
+        spec = spec_of(IMAGES, TRIALS)
         prepare(url, spec, log)
         progress.advance(step)
-        for repeat in range(options.repeats):
+        for repeat in range(REPEATS):
             for rung in climbed:
                 progress.update(step, description=rung.text)
                 answer = climb(rung.name, url, repeat, rung.trials, log)
@@ -246,7 +243,7 @@ def main() -> int:
                 progress.advance(step)
             progress.update(step, description=product.text)
             copy = folder / f"{repeat}.db"
-            copy.write_bytes((folder / "ladder.db").read_bytes())  # consistent, since nothing is connected to it
+            copy.write_bytes((folder / "ladder.db").read_bytes())  # a consistent copy, since nothing is connected
             launches.append(launch(f"sqlite:///{copy}", os.cpu_count() or 1, log))
             product.seconds.append(launches[-1].steady_s)
             product.accuracies.append(launches[-1].accuracies[repeat])

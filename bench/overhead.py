@@ -1,4 +1,4 @@
-"""How much does the queue cost per trial, beyond the sampler? Real workers on real databases, without training.
+"""How much does the queue cost per trial, apart from the sampler? Real workers on real databases, without training.
 
     python bench/overhead.py [--trials N] [--finished N ...] [--workers N ...] [--only sqlite|postgres] [--page FILE]
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
+sys.path[:0] = [str(ROOT)]  # for the Postgres server of the tests
 
 from storage.url import resolve
 from support.page import Origin, make_parser, table, write_section
@@ -27,9 +27,9 @@ NAME = "overhead"
 TARGET_MS = {"SQLite": 9.0, "Postgres": 15.0}  # overhead, p50, one worker
 TARGET_GROWTH = 1.3  # from the fewest to the most finished trials
 TARGET_CATCH_UP_S = 60.0  # of a mirror with a full queue
-QUEUE = 2_000  # attempts, extrapolated from those that were drawn
+QUEUE = 2_000  # attempts; their time is extrapolated from those drawn
 ROUNDS = 5
-ATTRIBUTES = (0, 7)  # of the trials of `study.optimize`: none, and as many as this package once stored
+ATTRIBUTES = (0, 7)  # per trial of `study.optimize`: none, and as many as this package once stored
 MOST_OPTIMIZED = 1_000  # finished trials of that study, which are written one by one
 IDLE_S = 30.0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
+sys.path[:0] = [str(ROOT)]  # for the Postgres server of the tests
 
 from storage.url import resolve
 from support.page import Origin, make_parser, table, write_section

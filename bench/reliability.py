@@ -1,6 +1,6 @@
 """Does a sweep lose a result or store one twice, whatever is killed, frozen, cut or stopped? On real databases.
 
-    python bench/reliability.py [--kills N] [--only sqlite|postgres] [--load WORDS]
+    python bench/reliability.py [--kills N]
 
 Writes bench/results/reliability.md, which the README quotes. Exits with 1 if the promise was broken.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# Workers, faults and counts are those of the tests, which are not a package.
+# Workers, faults and counts come from the tests, which are not installed.
 sys.path[:0] = [str(ROOT)]
 
 from storage.url import resolve
@@ -44,7 +44,7 @@ SLOW_S = 0.25  # per task, so that faults of seconds come in the middle of the s
 
 
 class Freezes:
-    """Freezes two workers at a time, again and again, for longer than their leases (1.5 s).
+    """Freezes two workers at a time, repeatedly, for longer than their leases (1.5 s).
 
     Only two: a frozen worker may hold a lock of the database, for which all others wait.
     """
@@ -109,7 +109,7 @@ class Row:
     load: Load
     faults: int = 0
     counts: list[Count] = field(default_factory=list)
-    gave_up: int = 0  # workers that ended neither finished nor killed
+    gave_up: int = 0  # workers that ended without being finished or killed
     seconds: float = 0.0
     moments: Counter[str] = field(default_factory=Counter)  # at which workers were killed
 
@@ -152,13 +152,13 @@ def run_load(row: Row, url: str, log: Path) -> None:
     row.gave_up += course.exits.total() - course.exits[0]
 
 
-def run_launch(row: Row, url: str, folder: Path, beside: Any = contextlib.nullcontext()) -> None:  # noqa: B008
-    """Run a sweep by one launch, which replaces workers that die, hang or freeze, inside the context `beside`."""
+def run_launch(row: Row, url: str, folder: Path, during: Any = contextlib.nullcontext()) -> None:  # noqa: B008
+    """Run a sweep by one launch, which replaces workers that die, hang or freeze, inside the context `during`."""
     new_storm(url, storm_spec(**{f"limits.{stage}": 1.0 for stage in STAGES}))
     home = Path(tempfile.mkdtemp(dir=folder))
     misbehave = row.load.misbehave if row.load.full else _SOMETIMES + row.load.misbehave
     env = environment(home, resolve(url), misbehave)
-    with beside:
+    with during:
         code, output = launched(env, workers=row.load.workers, name=NAME, timeout=1800)
     (folder / "log").open("a").write(output)
     row.counts.append(count(url))
@@ -190,8 +190,8 @@ def run_kills(row: Row, url: str, log: Path) -> None:
     row.gave_up += ended.course.exits.total() - ended.course.exits[0] - ended.kills
 
 
-def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None], words: str = "") -> Iterator[Row]:
-    """Run every load whose text contains these words, each sweep in a new storage."""
+def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]) -> Iterator[Row]:
+    """Run every load, each sweep in a new storage."""
     with contextlib.ExitStack() as stack:
         loads = [
             Load("undisturbed"),
@@ -212,7 +212,7 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
                 stop = lambda url, mode=mode: Outage(server, url, seconds=OUTAGE_S, mode=mode)  # noqa: E731
                 loads.append(Load(f"the server stopped ({mode}) for {OUTAGE_S:.0f} s", "stop", make_fault=stop))
             loads.append(Load("connections cut", "cuts", make_fault=lambda url: Cuts(server, url)))
-        for load in (load for load in (*loads, *LAUNCHES) if words in load.text):
+        for load in (*loads, *LAUNCHES):
             row, began = Row(database, load), time.monotonic()
             show(f"{database}: {load.workers} workers, {load.text}")
             if load.full:
@@ -254,25 +254,22 @@ The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in 
 def main() -> int:
     parser = make_parser(__doc__, page=False)
     parser.add_argument("--kills", type=int, default=1000, metavar="N", help="kill -9 in all (default: 1000)")
-    parser.add_argument("--only", choices=("sqlite", "postgres"), help="one database instead of both")
-    parser.add_argument("--load", default="", metavar="WORDS", help="only loads with these words; writes no page")
     options = parser.parse_args()
-    databases = {"sqlite": ["SQLite"], "postgres": ["Postgres"]}.get(options.only, ["SQLite", "Postgres"])
+    databases = ("SQLite", "Postgres")
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
     origin = Origin()
     folder = Path(tempfile.mkdtemp(prefix="kd-sweeps-reliability-"))
     rows: list[Row] = []
     with bar() as progress:
-        step = progress.add_task("", total=(7 + len(LAUNCHES)) * len(databases) + ("Postgres" in databases))
+        step = progress.add_task("", total=(7 + len(LAUNCHES)) * len(databases) + 1)
         for database in databases:
             kills = -(-options.kills // len(databases))
             show = lambda text: progress.update(step, description=text)  # noqa: E731
-            for row in run_all(database, kills, folder, show, options.load):
+            for row in run_all(database, kills, folder, show):
                 rows.append(row)
                 progress.console.print(" | ".join(row.cells()), highlight=False, soft_wrap=True)
                 progress.advance(step)
-    if not options.load:
-        OUT.write_text(page(rows, origin))
+    OUT.write_text(page(rows, origin))
     print(table(HEADS, [row.cells() for row in rows]))
     if all(row.clean for row in rows):
         shutil.rmtree(folder)

@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
+sys.path[:0] = [str(ROOT)]  # for the Postgres server of the tests
 
 import optuna
 import sqlalchemy
@@ -102,7 +102,7 @@ def ask(port: int, path: str, timeout: float = 120) -> tuple[int, float]:
 
 
 def run_clients(client: Callable[[int], None], clients: int) -> None:
-    """Run so many clients as threads, until all have ended."""
+    """Run clients as threads until all have ended."""
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
@@ -111,7 +111,7 @@ def run_clients(client: Callable[[int], None], clients: int) -> None:
 
 
 def keep_asking(port: int, paths: Sequence[str], clients: int, seconds: float, pause_s: float) -> dict[str, Any]:
-    """Let so many clients send requests for some seconds; return the answers by path."""
+    """Let clients send requests for some seconds; return the answers by path."""
     got: dict[str, list[tuple[int, float]]] = {path: [] for path in paths}
     until = time.monotonic() + seconds
 
@@ -128,12 +128,12 @@ def keep_asking(port: int, paths: Sequence[str], clients: int, seconds: float, p
 
 
 def keep_following(port: int, clients: int, seconds: float) -> int:
-    """Let so many clients follow a page or the log of a running task; return the number of lines."""
+    """Let clients follow a page or the log of a running task; return the number of lines."""
     until, counts = time.monotonic() + seconds, [0] * clients
 
     def client(number: int) -> None:
         while time.monotonic() < until:
-            path = f"/events/sweeps/{RUNNING}" if number % 2 else log_of_what_runs(port)
+            path = f"/events/sweeps/{RUNNING}" if number % 2 else running_log(port)
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
                 connection.request("GET", path, headers={"Authorization": f"Bearer {VIEWER}"})
@@ -147,7 +147,8 @@ def keep_following(port: int, clients: int, seconds: float) -> int:
     return sum(counts)
 
 
-def log_of_what_runs(port: int) -> str:
+def running_log(port: int) -> str:
+    """Return the path of the log of a running task, or of the page while none runs."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
         connection.request("GET", STATUS[0], headers={"Authorization": f"Bearer {VIEWER}"})
@@ -200,7 +201,7 @@ class Run:
 
 
 def write_large(url: str, trials: int) -> int:
-    """Write a study of so many trials, each a copy of the first; its id. Optuna itself would take minutes."""
+    """Write a study of copies of one trial; return its id. Optuna itself would take minutes."""
     study = optuna.create_study(study_name=LARGE, storage=optuna.storages.RDBStorage(plain(resolve(url))))
     attributes = {f"attribute {number}": f"value {number}" for number in range(7)}
     number = optuna.distributions.FloatDistribution(0, 20)
@@ -243,7 +244,7 @@ def at_work(url: str, folder: Path) -> Iterator[None]:
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(create, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
     launch = [*command, "launch", RUNNING, "--workers", str(WORKERS)]
-    # A session of its own, as a terminal or a unit of systemd has: the kernel shares the cores among sessions.
+    # A new session, as a terminal or a systemd unit has: Linux divides the cores among sessions.
     with subprocess.Popen(launch, cwd=folder, env=environment, start_new_session=True, **quiet) as launched:
         try:
             yield
@@ -262,7 +263,7 @@ def measure(kind: str, *, seconds: float, trials: int) -> list[Answers]:
         service = stack.enter_context(serving_program(url, folder=folder, tokens=TOKENS))
         pool = stack.enter_context(ProcessPoolExecutor(16, multiprocessing.get_context("spawn")))
         run = Run("Postgres" if server else "SQLite", service.port, seconds, pool)
-        while not any(name in log_of_what_runs(service.port) for name in ("tasks",)):
+        while "tasks" not in running_log(service.port):
             time.sleep(0.5)  # until the first worker is at its first task
         probes = (("/readyz", "/healthz"), 2, 0.1)
         run.load(f"{VIEWERS} viewers, {FOLLOWERS} followers", probes, (PAGES, VIEWERS, 0.0), followers=FOLLOWERS)
@@ -292,10 +293,10 @@ def verdicts(answers: list[Answers]) -> tuple[bool, str]:
 
 def main() -> int:
     parser = make_parser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="seconds of each load instead of a quarter of a minute")
+    parser.add_argument("--quick", action="store_true", help="4 s of each load instead of 15, and a smaller study")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its processes end, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its processes also end
     origin, answers = Origin(), list[Answers]()
     seconds, trials = (4.0, 2_000) if options.quick else (15.0, 10_000)
     for kind in [options.only] if options.only else KINDS:

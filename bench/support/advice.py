@@ -30,7 +30,7 @@ USES: tuple[Use, ...] = ("default", "elsewhere", "here", "untreated")
 class Row:
     """One row: planted effects and the looks at them.
 
-    searches: after each look. targets: how many like ones. one_dataset: nothing is tuned elsewhere.
+    searches: number after each look. targets: number of equal ones. one_dataset: nothing is tuned elsewhere.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """How often does `judge` call a setting better that is not, and how often does it find a better one?
 
-The runs of families of settings are drawn, nothing is trained. What `sweeps.stats.baseline.against` says of them is
+Runs of families of settings are drawn at random, nothing is trained. The results of `sweeps.stats.baseline.against` are
 computed for all families at once; a test compares both.
 """
 
@@ -24,8 +24,8 @@ SURE = 0.999  # level of the binomial bounds
 SEED = 20_261_201
 DATASETS = 4
 POOL = 2000  # sweeps whose searches are drawn from
-LOSSES = (0.25, 1.0)  # every setting is truly worse by so many sds of a difference
-LEADS = (0.5, 1.0, 2.0, 3.0)  # the first setting is truly better by so many, the others are as good
+LOSSES = (0.25, 1.0)  # sds of a difference by which every setting is truly worse
+LEADS = (0.5, 1.0, 2.0, 3.0)  # sds by which the first setting is truly better; the others are as good
 COVERED = 0.9
 PLAIN = {"level": 0.05, "least": 0.0}  # the rule without its two safeguards
 
@@ -74,7 +74,7 @@ class Called:
 def called(
     mean: Array, sd: Array, pairs: int, df: Array | int, *, level: float = LEVEL, least: float = LEAST_SPREAD
 ) -> Called:
-    """Return what `against` says of mean differences whose standard error is sd / sqrt(pairs)."""
+    """Return the results of `against` for mean differences with standard error sd / sqrt(pairs)."""
     settings = mean.shape[1]
     if pairs < FEWEST_RUNS:
         nothing = np.full(mean.shape, np.nan)

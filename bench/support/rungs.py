@@ -37,7 +37,7 @@ STEPS_PER_EXECUTION = 50
 
 
 class Work:
-    """Shared by all rungs: the images, the teacher, the points of the search and its one seed."""
+    """Shared by all rungs: the images, the teacher, and the points and the one seed of the search."""
 
     def __init__(self, url: str) -> None:
         engine = open_engine(resolve(url), read_only=True)
@@ -128,7 +128,7 @@ def compiled(work: Work) -> Train:
 
 
 def optimize(work: Work, train: Train, first: int, count: int) -> dict[str, Any]:
-    """Run `count` trials from point `first`, as a user writes it; seconds of each, with Optuna's share."""
+    """Run `count` trials from point `first` as users do; return the seconds of each, including Optuna's."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     (t_low, t_high), (a_low, a_high) = work.spec.search.temperature, work.spec.search.alpha
 
@@ -178,7 +178,7 @@ def matmul() -> dict[str, Any]:
 
 def main() -> int:
     rung, url, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result only
         if rung == "matmul":
             answer = matmul()
         else:

@@ -87,7 +87,7 @@ def work(url: str, name: str, tasks: int) -> Timings:
         return instant(job, params, steps)
 
     backend = DatabaseBackend.open(resolve(url), name)
-    with workers.Worker(backend, run=run, stop=stop, calls=_none) as worker:
+    with workers.Worker(backend, run=run, stop=stop, calls=_sleep) as worker:
         instant = InstantRunner(backend)
         instant.check()
         clock = _Clock()
@@ -100,8 +100,8 @@ def work(url: str, name: str, tasks: int) -> Timings:
     return timings
 
 
-def _none(seconds: float) -> bool:
-    """Sleep without a call, as a worker of a launch, which needs no connection for listening."""
+def _sleep(seconds: float) -> bool:
+    """Wait without notifications, as a worker of a launch does: it keeps no connection for listening."""
     time.sleep(seconds)
     return False
 
@@ -162,9 +162,9 @@ def draw(url: str, name: str) -> Drawn:
 
 
 def optimize(url: str, finished: int, tasks: int, numbers: Sequence[int]) -> dict[int, list[float]]:
-    """Time Optuna's own `study.optimize` with TPE on a study of so many trials; milliseconds per trial.
+    """Time Optuna's own `study.optimize` with TPE on a study of `finished` trials; return milliseconds per trial.
 
-    numbers: how many attributes each trial gets, one by one; the keys of the result.
+    numbers: attributes of each trial, set one by one; the keys of the result.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = RDBStorage(url)

@@ -86,7 +86,7 @@ class Stage:
         self._source_noise = self._noise(self._source, self._seeds, 0)
 
     def draw(self, wanted: Wanted, *, target: int = 0, share: float) -> Drawn:
-        """Draw the sweeps on one of several like targets with independent noise. share: the margin, of the gain."""
+        """Draw the sweeps on one of several equal targets with independent noise. share: the margin, of the gain."""
         below = self._recipes() if wanted.recipes else np.zeros(len(self._places))
         shifts, noise = np.zeros(3), self._noise(self._target, self._seeds, 10 + target)
 

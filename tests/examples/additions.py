@@ -1,7 +1,7 @@
 """One addition of each kind, each in one place: an operation, a loss, an arm and a figure.
 
-What else a real one touches: an operation its command, the OpenAPI file and the page of commands; a loss its row in
-LOSSES in kd/losses/builtin.py; an arm its row in the table of its trainer; a figure its row in FIGURES.
+A real one also needs: an operation its command, the OpenAPI file and the page of commands; a loss its row in LOSSES of
+kd/losses/builtin.py; an arm its row in the table of its trainer; a figure its row in FIGURES.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ PACE: Operation[SweepArgs, Pace] = Operation(
 
 def absolute_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
     """Return the mean of |student - teacher|, a scalar."""
-    from keras import ops  # a spec is checked without it
+    from keras import ops  # specs are checked without Keras
 
     return ops.mean(ops.abs(student_logits - teacher_logits))
 
@@ -86,18 +86,18 @@ TRIALS_MADE = Drawing(
 
 
 class AddedParts(ReportParts):
-    """The page of the digits with one figure more."""
+    """The page of the digits with a further figure."""
 
     figures = (TRIALS_MADE,)
 
 
 class AddedKind(DigitsKind):
-    """The digits with one arm and one figure more."""
+    """The digits with a further arm and a further figure."""
 
     arms = MappingProxyType({**DigitsKind.arms, STRONG.key: STRONG})
 
     def report(self) -> Any:
-        """Return what it adds to the pages."""
+        """Return the additions to the pages."""
         return AddedParts()
 
 

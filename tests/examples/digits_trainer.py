@@ -65,7 +65,7 @@ class DigitsKind(TrainerKind):
     arms = MappingProxyType({arm.key: arm for arm in (NATIVE, BEST, RANDOM, default)})
 
     def space(self, spec: Spec, *, transfer: bool = False) -> dict[str, Range]:
-        """Return what is searched."""
+        """Return the search space."""
         return {"C": Range(1e-3, 1e2, log=True), "tol": Range(1e-5, 1e-1, log=True)}
 
     def open(self, spec: Spec, artifacts: Artifacts) -> Digits:

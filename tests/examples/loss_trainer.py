@@ -1,4 +1,4 @@
-"""A trainer that trains in no time and scores a loss, of which lower is better.
+"""A trainer that takes no time and scores a loss, where lower is better.
 
 In a spec: trainer.kind = "tests.examples.loss_trainer:KIND", source.dataset = "here", target.dataset = "there".
 """
@@ -27,7 +27,7 @@ class LossTrainer:
     spec: Spec
 
     def check(self) -> None:
-        """It needs nothing."""
+        """Do nothing: it needs no data."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
         """Return a bowl around the best point, with a little noise of the seed."""
@@ -37,7 +37,7 @@ class LossTrainer:
         return Trained(score=loss, curve=(2 * loss, loss), size=1)
 
     def test(self, run: Run, progress: Progress) -> float:
-        """Return the same with other noise."""
+        """Return the same score with other noise."""
         return self._measured(run, "test")
 
     def _measured(self, run: Run, part: str) -> float:
@@ -65,7 +65,7 @@ class LossKind(TrainerKind):
     )
 
     def space(self, spec: Spec, *, transfer: bool = False) -> dict[str, Range]:
-        """Return what is searched."""
+        """Return the search space."""
         return {"rate": Range(0.0, 1.0), "decay": Range(0.0, 1.0)}
 
     def open(self, spec: Spec, artifacts: Artifacts) -> LossTrainer:
@@ -77,7 +77,7 @@ KIND = LossKind()
 
 
 def loss_spec(*, kind: str = NAME, **tables: Any) -> Spec:
-    """A sweep of three small searches, on one dataset unless `tables` have a target."""
+    """Return a spec of three small searches, on one dataset unless `tables` have a target."""
     values = {
         "trainer": {"kind": kind},
         "source": {"dataset": "here"},

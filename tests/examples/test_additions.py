@@ -39,7 +39,7 @@ SPEC = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The storage of a finished sweep "s"."""
+    """Return the URL of a storage with a finished sweep "s"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('additions')}/s.db"
     create_sweep(resolve(url), "s", parse(SPEC, origin="spec", new=True))
     with Worker(DatabaseBackend.open(resolve(url), "s")) as worker:

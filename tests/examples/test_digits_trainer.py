@@ -65,7 +65,7 @@ CHOSEN = _ChosenKind()
 
 @pytest.fixture(scope="module", params=["one", "two"])
 def worked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """The number of datasets, and the storage with a finished sweep "d"."""
+    """Return the number of datasets, and the URL of a storage with a finished sweep "d"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('digits')}/kd-sweeps.db"
     assert create_sweep(resolve(url), "d", _spec(request.param)).new
     assert run_worker(resolve(url), "d") == 0
@@ -116,7 +116,7 @@ def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sw
     html = (page / "report.html").read_text(encoding="utf-8")
     assert "What each choice of C and tol gains" in html
     code, answer, _ = kd_sweeps("create", "d", "page/spec.toml", "--storage", url)
-    assert (code, "created" in answer) == (0, False), "the spec next to the page is that of the sweep"
+    assert (code, "created" in answer) == (0, False), "the spec next to the page must be that of the sweep"
 
 
 def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
@@ -137,7 +137,7 @@ def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_s
     assert "writes no code for a point" in err
 
 
-def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_two_sweeps_of_the_trainer_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     _, url = worked
     assert kd_sweeps("archive", "d", "-o", "d.kdsweep", "--storage", url)[0] == 0
     for name in ("d", "e"):
@@ -149,7 +149,7 @@ def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSwe
     assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", page, flags=re.DOTALL)) == []
 
 
-def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+def test_a_worker_with_another_version_of_its_file_stops_before_it_claims(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     file = tmp_path / "mine.py"
     file.write_bytes(TRAINER.read_bytes())
     spec = parse(TWO | {"trainer": {"kind": f"{file}:KIND"}}, origin="test", new=True)
@@ -205,7 +205,7 @@ def test_without_an_untreated_arm_the_margin_is_in_points(tmp_path: Path) -> Non
     assert parse(TWO, origin="test", new=True).transfer.margin_share == 0.2
     assert parse(own, origin="test", new=True).transfer.margin_share == 0.0
     share = own | {"transfer": {"seeds": 3, "margin_share": 0.1}}
-    said = r"margin_share: got 0\.1, .* untreated arm, and trainer .* has none; leave it out, and give transfer\.margin"
-    with pytest.raises(SpecError, match=said) as error:
+    text = r"margin_share: got 0\.1, .* untreated arm, and trainer .* has none; leave it out, and give transfer\.margin"
+    with pytest.raises(SpecError, match=text) as error:
         parse(share, origin="test", new=True)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The examples run unchanged, with settings that take seconds; each is short enough to read at once."""
+"""The examples run unchanged, with settings that take seconds; each is short."""
 
 import importlib.util
 import json
@@ -25,7 +25,7 @@ MORE = {
     "torch_teacher": {"epochs": 3},
 }
 TRAININGS = {"sklearn_digits", "pytorch_tutorial"}  # run in test_trainings.py
-LONG = {"pytorch_tutorial": 120}  # two networks, and resuming after a kill
+LONG = {"pytorch_tutorial": 120}  # lines: two networks, and resuming after a kill
 _RUN = """
 import importlib, json, sys
 
@@ -46,7 +46,7 @@ def test_an_example_is_short(example: Path) -> None:
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
     if name == "torch_teacher" and importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
-    # A script finds modules in its own folder; its workers get only what the example passes on.
+    # A script finds modules in its own folder; its workers get only the paths that the example passes on.
     code = f"import sys; sys.path[0] = {str(REPOSITORY / 'examples')!r}\n{_RUN}"
     done = subprocess.run(
         [sys.executable, "-c", code, name, json.dumps(TINY | MORE[name])],

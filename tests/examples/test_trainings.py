@@ -57,7 +57,7 @@ print(json.dumps([result("whole", [goes_on]), result("killed", [dies, goes_on]),
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the examples."""
+    """Return a folder with the examples."""
     for name in ("sklearn_digits.py", "train.sh", "train.toml", "pytorch_tutorial.py", "pytorch_tutorial.toml"):
         shutil.copy2(REPOSITORY / "examples" / name, tmp_path)
     return tmp_path
@@ -80,7 +80,7 @@ def kd_sweeps_alone(folder: Path, *words: str) -> "subprocess.CompletedProcess[s
 def test_scikit_learns_digits_are_distilled_without_keras(folder: Path) -> None:
     typed = (folder / "sklearn_digits.py").read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0]
     for words in ("--space temperature=1.0:20.0:log", "--space alpha=0.0:1.0", "trainer.untreated.alpha=1.0"):
-        assert words in typed, "what is run here is what the example says"
+        assert words in typed, "the example must give the words that run here"
     own = ["--train", "./sklearn_digits.py:train", "--space", "temperature=1.0:20.0:log", "--space", "alpha=0.0:1.0"]
     own += ["--set", "trainer.untreated.alpha=1.0"]
     own += ["--set", "trainer.defaults.default={temperature=4.0, alpha=0.5}"]
@@ -125,7 +125,7 @@ def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, sha
     assert done.returncode == 0, done.stderr[-3000:]
     whole, killed, fractions = json.loads(done.stdout)
     assert whole == killed
-    assert fractions == [0.75, 1.0], "it went on where it was"
+    assert fractions == [0.75, 1.0], "it must resume at the third epoch"
     trained, test = whole
     assert trained["validation"] > 0.3, "chance is 0.1"
     assert test > 0.3

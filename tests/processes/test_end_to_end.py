@@ -66,10 +66,10 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed.
+    """Yield the URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed.
 
-    With -9, and whichever trains a student of the search first. Which one that is depends on who took the baseline
-    before. The other one finishes the sweep.
+    The first to train a student of the search is killed with -9; which one that is depends on who took the baseline.
+    The other one finishes the sweep.
     """
     server = sqlalchemy.make_url(postgres_server).set(drivername="postgresql+psycopg")
     admin = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
@@ -86,7 +86,7 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
         assert None in [worker.poll() for worker in workers.values()]
         return [each.pid for each in queries.running_tasks(engine, sweep.id) if each.stage == "search"]
 
-    killed = workers.pop(wait_until(in_the_search, "none came to the search", 300)[0])
+    killed = workers.pop(wait_until(in_the_search, "no worker reached the search", 300)[0])
     killed.kill()
     killed.communicate()
     (left,) = workers.values()
@@ -105,7 +105,7 @@ def _tasks(url: str) -> list[TaskRecord]:
 
 @pytest.fixture(scope="module")
 def data(finished: str) -> Any:
-    """The report of the sweep as JSON."""
+    """Return the report of the sweep as JSON."""
     return json.loads(json.dumps(json_data(analysed(finished, "micro"))))
 
 
@@ -118,15 +118,13 @@ def test_every_task_is_done_once_though_a_worker_was_killed_in_the_search(finish
 
 
 @pytest.mark.slow
-def test_one_undisturbed_worker_on_sqlite_ends_with_the_same_answer_to_the_last_bit(
-    finished: str, tmp_path: Path
-) -> None:
+def test_one_undisturbed_worker_on_sqlite_gives_the_same_answer_to_the_last_bit(finished: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/alone.db"
     assert create_sweep("micro", preset="tiny", changes=MICRO, storage=url)
     worker = _worker(url, "micro", tmp_path / "alone")
     _, err = worker.communicate(timeout=300)
     assert worker.returncode == 0, err
-    here, there = ({task.key: (task.params, task.score) for task in _tasks(one)} for one in (finished, url))
+    here, there = ({task.key: (task.params, task.score) for task in _tasks(storage)} for storage in (finished, url))
     measure = [key for key in here if key.startswith("measure")]
     assert {key: here[key] for key in here if key not in measure} == {
         key: there[key] for key in there if key not in measure

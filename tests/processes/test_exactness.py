@@ -25,7 +25,7 @@ from tests.support.postgres_server import ROLE, running_server
 from tests.support.present import present
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
-# The lease of the presets: it outlives the busiest moment, so that every attempt counts.
+# The lease of the presets, which outlasts the busiest moment, so that no attempt lapses.
 CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
 
 
@@ -65,9 +65,9 @@ def test_a_launch_of_64_workers_does_each_of_2000_tasks_once_on_a_default_server
         assert code == 0, out
         assert 64 < most <= 64 + 3
         assert "retrying" not in out
-        found = count(url)
-        assert (found.tasks, found.done, found.complete, found.attempts) == (2000, 2000, 2000, 2000)
-        assert found.clean, found
+        books = count(url)
+        assert (books.tasks, books.done, books.complete, books.attempts) == (2000, 2000, 2000, 2000)
+        assert books.clean, books
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def finish_and_look(engine: Engine, *, claim: TaskRecord, score: float) -> float
 
 
 def sweeps_of_one_task(engine: Engine, rounds: int) -> list[int]:
-    """One sweep for each round."""
+    """Create a sweep for each round."""
     return [new_sweep(engine, number=1, name=f"round{n}") for n in range(rounds)]
 
 
@@ -100,7 +100,7 @@ def test_two_simultaneous_finishes_of_an_attempt_store_one_result(
     kept: Counter[float] = Counter()
     for sweep, looks in zip(sweeps, seen, strict=True):
         (task,) = queries.task_records(engine, sweep)
-        assert task.outcome == {"score": task.score}, "half of one result and half of the other"
+        assert task.outcome == {"score": task.score}, "a mix of both results"
         assert task.score is not None
         assert set(looks) == {task.score}, "a stored result was overwritten"
         kept[task.score] += 1
@@ -128,6 +128,6 @@ def test_a_simultaneous_result_and_reap_leave_the_task_done_or_free_but_never_bo
             assert (task.state, lapsed) == ("done", [])
         else:
             assert (task.state, lapsed) == ("waiting", [(claim.key, 1, "w")])
-            assert not finished(engine, claim), "it came back with its result later"
+            assert not finished(engine, claim), "a late result was stored"
     print(Counter(stored))
     assert set(stored) == {True, False}, "one of them was always first: there was no race"

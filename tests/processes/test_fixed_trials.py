@@ -66,8 +66,8 @@ def test_the_network_of_autokeras_is_retrained_with_each_seed(tmp_path: Path) ->
     assert point[0] > 0
     assert point[1] == pytest.approx(searched["val_accuracy"])
     again = [outcome(tasks[f"transfer#target.autokeras.{repeat}"]) for repeat in range(2)]
-    assert [one["parameters"] for one in again] == [searched["parameters"]] * 2
-    assert all(0 <= one["test_accuracy"] <= 1 for one in again)
+    assert [student["parameters"] for student in again] == [searched["parameters"]] * 2
+    assert all(0 <= student["test_accuracy"] <= 1 for student in again)
     assert again[0]["seed"] == outcome(tasks["transfer#target.best.0"])["seed"]
     (row,) = [line for line in report("s", storage=url).splitlines() if line.startswith("| AutoKeras' network (`auto")]
     assert "(n=2)" in row
@@ -79,7 +79,7 @@ def test_without_a_network_of_autokeras_its_arm_says_so_and_the_others_are_compa
     def refuse(*_: object, **__: object) -> None:
         raise Unavailable("AutoKeras: no time")
 
-    monkeypatch.setattr("sweeps.distill.session.run_in_subprocess", refuse)  # in which AutoKeras would run
+    monkeypatch.setattr("sweeps.distill.session.run_in_subprocess", refuse)  # which would run AutoKeras
     url = f"sqlite:///{tmp_path}/s.db"
     tasks = worked(url, REFIT, trained=is_of_autokeras)
     lost = tasks["transfer#target.autokeras.0"]
@@ -105,6 +105,6 @@ def test_a_pretrained_network_teaches_and_the_search_is_unchanged(tmp_path: Path
     assert taught["parameters"] > 3_000_000
     assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"
     assert outcome(tasks["transfer#target.native.0"])["parameters"] < 100_000
-    assert len(taught["weights"]) > 0, "named by their hash"
+    assert len(taught["weights"]) > 0, "the hash of the weights"
     with open_sweep(url, "s") as (engine, _):
         assert len(artifacts.get(engine, taught["blobs"]["model"])) > 10_000_000

@@ -81,7 +81,7 @@ def _content(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with a finished sweep "s"."""
+    """Return a folder with a finished sweep "s"."""
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / "runs.csv").write_text(long(), encoding="utf-8")

@@ -20,7 +20,7 @@ from tests.support.sweeps.typed_commands import KdSweeps
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlalchemy.URL]:
-    """A finished sweep "s" with a headline of two sentences and an open question."""
+    """Yield the URL of a finished sweep "s" with a headline of two sentences and an open question."""
     with trials_in_memory():
         yield answered(tmp_path_factory.mktemp("answer"), accuracies(1.0, gain=0.5))
 

@@ -1,4 +1,4 @@
-"""`Sweep.run` in a separate process: workers, Ctrl-C, the user's modules, and a script that guards nothing."""
+"""`Sweep.run` in a separate process: workers, Ctrl-C, the user's modules, and a script without a main guard."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ try:
     print("ended", sweep.status.fraction)
 except KeyboardInterrupt as error:
     print("interrupted:", error)
-print("goes on")
+print("continues")
 """
 
 
@@ -49,12 +49,12 @@ def test_ctrl_c_even_twice_returns_the_tasks_and_the_process_continues(tmp_path:
     wait_until(lambda: at_work.exists() or process.poll() is not None, "no worker started", 240)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)  # as people click twice: it would have ended a notebook's kernel
+    process.send_signal(signal.SIGINT)  # people click twice, and a notebook's kernel must survive it
     out, err = process.communicate(timeout=60)
-    assert out == "interrupted: s was stopped; nothing is lost. To resume: sweep.run()\ngoes on\n", err
+    assert out == "interrupted: s was stopped; nothing is lost. To resume: sweep.run()\ncontinues\n", err
     again, err = _started(tmp_path / "again", url).communicate(timeout=240)
-    assert again == "ended 1.0\ngoes on\n", err
-    assert "100 %" in err, "a line says how far it is where no terminal shows bars"
+    assert again == "ended 1.0\ncontinues\n", err
+    assert "100 %" in err, "without a terminal, lines show the progress"
     assert {task.state for task in records(url).values()} == {"done"}
 
 

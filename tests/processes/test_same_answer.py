@@ -26,9 +26,9 @@ from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
-# Of each preset as it was with rule 2, worked through by one worker with the quadratic runner at commit dfc4004.
+# Answer hashes of the presets with rule 2, from one worker with the quadratic runner at commit dfc4004.
 ANSWERS = {"tiny": "74df569643f8", "quick": "28cb8e8b5dc0", "compare": "9a303710dcc3", "full": "79c96af9aadf"}
-# The same of today's presets, which declare rule 3.
+# The same for the current presets, which declare rule 3.
 ANSWERS_3 = {"tiny": "56101aa648a5", "quick": "a75b3ca6d9a6", "compare": "d827050218c3", "full": "354c59097c2c"}
 
 QUICKLY = {
@@ -101,7 +101,7 @@ def _run(url: str, spec: Spec) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with a finished sweep of real trainings; read only."""
+    """Return a storage with a finished sweep of real trainings; read only."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
@@ -111,7 +111,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of a copy of that storage."""
+    """Return the URL of a copy of that storage."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return f"sqlite:///{shutil.copy(finished, tmp_path / 's.db')}"
 
@@ -150,7 +150,7 @@ def test_exported_logits_used_as_teachers_give_the_same_students(trained: str, t
     assert _typed(trained, "export", NAME, "--logits", "moon", "-o", str(tmp_path / "m.npz"))[0] == 2
     with open_sweep(trained, NAME) as (_, sweep):
         spec = stored_spec(sweep)
-    # The file names its dataset: --teacher puts it where it belongs.
+    # The file names its dataset, so --teacher knows the role.
     other = f"sqlite:///{tmp_path}/other.db"
     taught = {f"{role}.teacher": f"logits:{file}" for role, file in files.items()}
     base = requested(resolve(other), NAME, SpecRequest(spec, teacher=f"logits:{files['target']}"))
@@ -162,7 +162,7 @@ def test_exported_logits_used_as_teachers_give_the_same_students(trained: str, t
         for url in (trained, other)
     )
     assert first == second
-    # Another file in its place is refused before anything is trained with it.
+    # A different file at that path is refused before any training.
     np.savez(files["source"], train_logits=np.zeros((3, 10), np.float32))
     code, _, err = _typed(other, "create", "again", "--preset", "tiny", "--teacher", f"logits:{files['source']}")
     assert code == 2

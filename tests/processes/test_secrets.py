@@ -20,7 +20,7 @@ from tests.support.sweeps.typed_commands import KdSweeps
 ROLE = "keeper"
 PASSWORD = "g3heim/w@rt:x"  # differs from other tests' passwords, which a concurrent process may hold
 WRONG = "n0tit/w@rt:y"
-# Whole, as a URL has it, and the parts of it that a careless reading of the URL would leave.
+# The passwords, plain and percent-encoded, and the parts that careless parsing of the URL would leave.
 SECRETS = (
     PASSWORD,
     quote(PASSWORD, safe=""),
@@ -36,7 +36,7 @@ SECRETS = (
 
 WRONG_PASSWORD = "password authentication failed"
 
-# Every command that opens the storage, in an order in which all of them can be run one after the other.
+# Every command that opens the storage, in an order in which all can run.
 COMMANDS = [
     ["storage", "upgrade"],
     ["create", "other", "--preset", "tiny", "--dry-run"],
@@ -74,11 +74,11 @@ COMMANDS = [
     ["delete", "s", "--yes"],
 ]
 WITHOUT_STORAGE = {"spec", "data", "database", "verify", "check-loss", "judge"}  # judge is given a URL
-FOR_EVER = [["worker", "s"], ["dashboard", "s"], ["serve", "s"]]  # they go on, unless the storage cannot be used
+FOR_EVER = [["worker", "s"], ["dashboard", "s"], ["serve", "s"]]  # these run until stopped, or fail at once
 
 
 def leaks(text: str) -> list[str]:
-    """The lines that hold a secret."""
+    """Return the lines that hold a secret."""
     return [line for line in text.splitlines() if any(secret in line for secret in SECRETS)]
 
 
@@ -89,7 +89,7 @@ def url(server: PostgresServer) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of logs, on Linux and macOS."""
+    """Return the folder of logs, on Linux and macOS."""
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
@@ -120,7 +120,7 @@ def test_no_command_prints_the_password_when_the_storage_is_unusable(
         if "--dry-run" in command or command[0] == "logs":
             continue  # they need no storage
         assert code == 1, (command, out, err)
-        if command[0] != "doctor":  # which has a line for everything
+        if command[0] != "doctor":  # it prints a line for each check
             (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
             assert line.startswith("kd-sweeps: cannot use postgresql://"), command
             assert message in line
@@ -153,7 +153,7 @@ def test_a_malformed_url_is_repeated_without_its_password(
     assert not leaks(out + err)
 
 
-# What the list of processes shows while a launch and its worker are at work; nothing where there is no /proc.
+# Stores the command lines of all processes while a launch and its worker run; none where there is no /proc.
 LOOK_AROUND = """
 if once("processes"):
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -165,7 +165,7 @@ if once("processes"):
 
 
 def rows(server: PostgresServer, url: str) -> str:
-    """Every row of every table, as text."""
+    """Return every row of every table, as text."""
     with server.admin(str(resolve(url).database)) as connection:
         tables = connection.execute(
             "SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) FROM information_schema.tables"
@@ -206,7 +206,7 @@ def test_nothing_that_a_whole_sweep_prints_or_stores_holds_the_password(
             assert "search#1" in stored
             assert not leaks(stored)
         code, out, err = kd_sweeps(*command)
-        # The runner of this test keeps no model and no logits; a tracker's library need not be here.
+        # The runner of this test stores no model and no logits; a tracker's library may be missing.
         tracker = command[command.index("--to") + 1] if "--to" in command else "keras"
         expected = 1 if command[0] in ("export", "replay") and (tracker == "keras" or not find_spec(tracker)) else 0
         assert (code, "Traceback" in err) == (expected, False), (command, err)
@@ -214,7 +214,7 @@ def test_nothing_that_a_whole_sweep_prints_or_stores_holds_the_password(
         if command[0] == "archive":
             assert not leaks((home / "s.kdsweep").read_bytes().decode(errors="replace"))
         if command[0] in ("status", "best", "report", "list"):
-            assert "postgresql://keeper:***@127.0.0.1" in err, "it names the storage it used"
+            assert "postgresql://keeper:***@127.0.0.1" in err, "it must name the storage it used"
     assert not leaks(caplog.text)
 
 

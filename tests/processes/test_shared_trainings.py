@@ -1,4 +1,4 @@
-"""A training that two arms share is made once, and the answer is that of two trainings."""
+"""A training that two arms share runs once, and the answer is that of two trainings."""
 
 import shutil
 import subprocess
@@ -42,7 +42,7 @@ def _spec() -> Spec:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URL of a storage with a sweep "s" of rule 3 that two processes worked through."""
+    """Return the URL of a storage with a sweep "s" of rule 3 that two processes finished."""
     folder = tmp_path_factory.mktemp("shared")
     url = f"sqlite:///{folder}/s.db"
     assert create_sweep(resolve(url), "s", _spec()).new
@@ -62,7 +62,7 @@ def _compared(url: str) -> dict[str, Any]:
 def test_a_shared_training_names_its_original_and_has_its_result(finished: str) -> None:
     jobs = _compared(finished)
     shared = {key: job for key, job in jobs.items() if job.outcome.same_as}
-    assert shared, "the default races in every search: it wins somewhere, or both searches end at one point"
+    assert shared, "the default is in every race, so it wins one, or both searches end at one point"
     for job in shared.values():
         made = jobs[job.outcome.same_as]
         assert not made.outcome.same_as
@@ -72,7 +72,7 @@ def test_a_shared_training_names_its_original_and_has_its_result(finished: str) 
         assert job.outcome.arm == job.work.arm
         assert job.outcome.blobs == {}
         assert job.row.trial_number != made.row.trial_number
-        assert not job.key.endswith("best.0"), "a student that is kept is made"
+        assert not job.key.endswith("best.0"), "a student whose model is kept must be trained"
     assert violations(finished) == []
 
 

@@ -17,7 +17,7 @@ NOTE = "größer − 🙂 ±1"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sweep of 200 tasks, whose output exceeds a pipe's buffer."""
+    """Return a folder with a sweep of 200 tasks, whose output exceeds a pipe's buffer."""
     path = tmp_path_factory.mktemp("streams")
     storage = f"sqlite:///{path}/kd-sweeps.db"
     create_sweep("s", preset="tiny", changes={"search.trials": 70, "note": NOTE}, storage=storage)
@@ -115,7 +115,7 @@ EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
 
 
 def test_control_characters_in_a_sweep_reach_no_terminal_and_stay_valid_json(folder: Path) -> None:
-    """Reasons, logs and names of workers may hold any text, and every command prints through these streams."""
+    """Reasons, logs and names of workers may contain any text; every command prints through these streams."""
     lines = ["import json", "from sweeps.cli import streams", "streams.prepare()", f"print({EVIL!r})"]
     lines.append(f"print(json.dumps({EVIL!r}, ensure_ascii=False))")
     (folder / "evil.py").write_text("\n".join(lines))

@@ -36,7 +36,7 @@ _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?P<how>:-|:\?)(?P<text>[^}]*)\}
 
 
 class ComposeError(Exception):
-    """What `docker compose` would print instead of starting anything."""
+    """The error that `docker compose` would print."""
 
 
 def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
@@ -106,7 +106,7 @@ def test_every_container_is_unprivileged_with_a_read_only_disk() -> None:
             assert service["init"] is True  # without it, process 1 would ignore SIGTERM for the whole grace period
             assert in_memory.keys() == {"/tmp", "/home/kd"}
             assert "uid=1000,gid=1000" in in_memory["/home/kd"]
-        if name == "postgres":  # otherwise it starts as root, and needs rights to change its user
+        if name == "postgres":  # otherwise it starts as root and needs the right to change its user
             assert service["user"] == "999:999"
             assert in_memory.keys() == {"/tmp", "/var/run/postgresql"}
 
@@ -117,7 +117,7 @@ def test_services_wait_for_postgres_and_init_and_a_finished_worker_stays_stopped
     assert stack["init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert stack["worker"]["depends_on"] == done
     assert stack["init"]["restart"] == "no"
-    assert stack["worker"]["restart"] == "on-failure:3"  # 0 is not started again, 1 not for ever
+    assert stack["worker"]["restart"] == "on-failure:3"  # exit code 0 is not restarted, 1 not for ever
     assert "container_name" not in stack["worker"]  # or --scale would be refused
 
 
@@ -179,7 +179,7 @@ def test_the_image_runs_the_command_as_an_unprivileged_user() -> None:
 # Monitoring.
 
 
-LATER = {  # what a sweep that has done nothing yet does not have
+LATER = {  # metrics that a new sweep does not have yet
     "kd_sweeps_best_score",
     "kd_sweeps_task_seconds_bucket",
     "kd_sweeps_task_seconds_count",
@@ -240,7 +240,7 @@ class Stack:
         self._commands = Commands(folder, KD_SWEEPS_STORAGE=url, **more)
 
     def start(self, name: str, *more: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        """Start the image's entrypoint with the service's command."""
+        """Start the image's entrypoint with the command of a service."""
         service = self.services[name]
         return self._commands.start(["kd-sweeps", *service["command"], *more], service["environment"])
 
@@ -253,7 +253,7 @@ class Stack:
 def test_init_and_worker_run_valid_commands_for_the_named_sweep(
     kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """That init may be repeated is tested in tests/unit/sweeps/cli, a stopped worker in tests/processes."""
+    """Tested elsewhere: a repeated init in tests/unit/sweeps/cli, a stopped worker in tests/processes."""
     monkeypatch.setenv("KD_SWEEPS_STORAGE", f"sqlite:///{tmp_path}/a.db")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     init, worker = (services(**SETTINGS)[name]["command"] for name in ("init", "worker"))

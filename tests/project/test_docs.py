@@ -27,7 +27,7 @@ augmentation views mirror audit provenance fingerprint failpoint"""
 
 
 def _names(path: Path) -> set[str]:
-    """What a module defines at its top: functions, classes and values."""
+    """Return what a module defines at its top: functions, classes and values."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -89,7 +89,7 @@ def test_the_spec_reference_has_every_table_and_key() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(REPOSITORY)))
 def test_a_generated_file_or_part_is_that_of_the_program(file: Path) -> None:
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    assert text == current(file), "write it again: python -m tests.support.references"
+    assert text == current(file), "rewrite it: python -m tests.support.references"
 
 
 def test_the_table_of_rooms_has_every_room() -> None:
@@ -101,7 +101,7 @@ def test_the_table_of_rooms_has_every_room() -> None:
 
 
 def _listed(page: Path) -> list[list[Path]]:
-    """The pages that each section of an index links to."""
+    """Return the pages that each section of an index links to."""
     sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     links = [re.findall(r"^- \[[^]]+\]\(([\w/-]+\.md)\)", section, flags=re.MULTILINE) for section in sections]
     return [[page.parent / link for link in section] for section in links]
@@ -135,11 +135,11 @@ def test_the_commands_of_the_page_on_removal_leave_nothing(tmp_path: Path, monke
     blocks = re.findall(
         r"^```sh\n(.*?)^```$", (DOCS / "how-to" / "remove.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
-    for line in "".join(blocks[:3]).splitlines():  # those after it remove the program, and need servers
+    for line in "".join(blocks[:3]).splitlines():  # later ones remove the program, or need servers
         code, lines = run(line, folder)
         assert code == 0, "\n".join([line, *lines])
     left = {path.name for path in (*home.rglob("*"), *folder.rglob("*")) if path.is_file()}
-    assert left - {"kd-sweeps", "python", "keras.json"} == {".bashrc", ".bashrc.old"}  # the first two run the commands
+    assert left - {"kd-sweeps", "python", "keras.json"} == {".bashrc", ".bashrc.old"}  # the first two are of this test
     assert (home / ".bashrc").read_text() == "alias l=ls\n"
 
 
@@ -170,7 +170,7 @@ print(json.dumps([list(column) for column in zip(*results)]))
 
 @pytest.mark.processes
 def test_the_students_of_the_tutorial_score_alike_on_every_processor(tmp_path: Path) -> None:
-    """OpenBLAS computes with the kernels of other processors: rounding changes weights, and a score by one image."""
+    """OpenBLAS uses the kernels of other processors: rounding changes the weights, and scores by at most one image."""
     written, *_ = steps((DOCS / "tutorial.md").read_text(encoding="utf-8"))
     assert run(written.command, tmp_path) == (0, [])
     printed = [
@@ -197,12 +197,12 @@ def test_the_students_of_the_tutorial_score_alike_on_every_processor(tmp_path: P
 def test_the_commands_of_a_page_print_what_it_shows(
     page: str, tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Numbers, hashes, and the words that an accuracy decides may differ between machines.
+    """Numbers, hashes, and words that depend on an accuracy may differ between machines.
 
-    Where the answer hash is not the page's, the processor is of another kind: its accuracies decide which sentences
-    are printed, so that from there on only success is compared.
+    If the answer hash differs from the page's, this is another kind of processor, whose accuracies decide which
+    sentences are printed: from there on, only success is compared.
     """
-    monkeypatch.setenv("KERAS_HOME", str(shared_data / "keras"))  # MobileNet's weights, which not every network reaches
+    monkeypatch.setenv("KERAS_HOME", str(shared_data / "keras"))  # for MobileNet's weights, without a download
     commands = steps((DOCS / page).read_text(encoding="utf-8"))
     assert commands
     same_kind = True

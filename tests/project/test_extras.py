@@ -1,7 +1,7 @@
 """Each extra alone, from the wheel, in a fresh environment: what it promises works, the rest says what to type.
 
 pip takes the packages from its index, as for any user: minutes, and 2 GB at a time for those with TensorFlow. `gpu` is
-resolved and not installed.
+resolved, but not installed.
 """
 
 import html
@@ -63,7 +63,7 @@ READING = (
     ("doctor",),
     ("archive", "s", "-o", "s.kdsweep"),
 )
-REFUSED = (  # what needs an extra, the words of it, the extra
+REFUSED = (  # what needs an extra, the typed words, the extra
     ("create", ("create", "n", "--preset", "tiny"), "train"),
     ("create", ("create", "n", "--preset", "tiny", "--dry-run"), "train"),
     ("extend", ("extend", "s", "--seeds", "+2"), "train"),
@@ -91,7 +91,7 @@ REFUSED = (  # what needs an extra, the words of it, the extra
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with two finished sweeps."""
+    """Return a storage with two finished sweeps."""
     folder = tmp_path_factory.mktemp("storage")
     for name in ("s", "t"):
         reported_sweeps.planted_sweeps.worked(
@@ -104,7 +104,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(
     tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A working folder with that storage in it."""
+    """Return a working folder with that storage in it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     return Path(shutil.copy(storage, tmp_path)).parent
 
@@ -113,7 +113,7 @@ def _install(wheel: Path, extra: str, place: Path) -> Path:
     """Create an environment of the wheel with an extra or without; return the folder of its programs."""
     run(sys.executable, "-m", "venv", place, folder=place.parent)
     wanted = f"{wheel}[{extra}]" if extra else wheel
-    # What an extra brings is compiled as far as it is used: all of TensorFlow takes minutes.
+    # Modules are compiled on first use: compiling all of TensorFlow takes minutes.
     how = ["--no-compile"] if extra else []
     run(place / "bin" / "python", "-m", "pip", "install", "--quiet", *how, wanted, folder=place.parent)
     return place / "bin"
@@ -121,13 +121,13 @@ def _install(wheel: Path, extra: str, place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment without extras."""
+    """Return the programs of an environment without extras."""
     return _install(wheel, "", tmp_path_factory.mktemp("base") / "environment")
 
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Iterator[Programs]:
-    """Install the wheel with an extra; removed after the test, because two of them would fill a disk."""
+    """Install the wheel with an extra; removed after the test, because two would fill a disk."""
     place = tmp_path / "environment"
     yield lambda extra: _install(wheel, extra, place)
     shutil.rmtree(place, ignore_errors=True)
@@ -144,7 +144,7 @@ def test_the_base_install_reads_and_steers_and_names_the_missing_extra(base: Pat
         done = run(command, *words, folder=folder, codes=(2,))
         line = f"kd-sweeps: {what} needs more packages: pip install 'kd-sweeps[{extra}]'"
         assert (done.stderr.splitlines()[-1], done.stdout) == (line, ""), words
-        assert sorted(folder.iterdir()) == before, f"{words} left something"
+        assert sorted(folder.iterdir()) == before, f"{words} left a file"
 
 
 def test_doctor_of_the_base_install_says_what_is_missing_and_what_to_type(base: Path, folder: Path) -> None:
@@ -243,8 +243,8 @@ def test_server_serves_the_pages_and_the_dashboard(installed: Programs, folder: 
                 urlopen("http://127.0.0.1:8931/readyz").close()
                 break
             except OSError:
-                assert time.monotonic() < deadline, "it does not answer"
-                assert process.poll() is None, "it has ended"
+                assert time.monotonic() < deadline, "the service does not answer"
+                assert process.poll() is None, "the service has ended"
                 time.sleep(0.5)
         for path in ("", "sweeps/s", "api/v1/sweeps", "metrics", "dashboard/"):
             with urlopen(f"http://127.0.0.1:8931/{path}") as answer:

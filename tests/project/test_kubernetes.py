@@ -22,7 +22,7 @@ from tests.support.sweeps.typed_commands import KdSweeps
 
 FOLDER = REPOSITORY / "deploy" / "kubernetes"
 PAGE = REPOSITORY / "docs" / "how-to" / "kubernetes.md"
-OLDEST = "1.33"  # the first with all that is used here in its final form: backoffLimitPerIndex
+OLDEST = "1.33"  # the first in which backoffLimitPerIndex is stable
 OPERATOR = "an-operator-of-sweeps"
 ENTRYPOINT = ["kd-sweeps"]  # of the image
 OURS = {
@@ -35,7 +35,7 @@ OURS = {
 
 @pytest.fixture
 def tried(tmp_path: Path) -> Path:
-    """The manifests with a user's additions: secret.env from its example, and the overlay of the page."""
+    """Return the manifests with a user's additions: secret.env from its example, and the overlay of the page."""
     folder = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env", "mine"))
     example = (folder / "try" / "secret.env.example").read_text()
@@ -81,15 +81,15 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     assert done.stderr == ""
 
     def ordered(rendered: list[Manifest]) -> list[Manifest]:
-        return sorted(rendered, key=lambda one: (one["kind"], one["metadata"]["name"]))
+        return sorted(rendered, key=lambda item: (item["kind"], item["metadata"]["name"]))
 
     assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
 
 
-def test_the_secrets_the_base_refers_to_are_those_its_header_tells_people_to_create() -> None:
+def test_the_secrets_of_the_base_are_those_that_its_header_creates() -> None:
     rendered = render(FOLDER / "base")
     text = str(rendered)
-    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in rendered}
+    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {item["kind"] for item in rendered}
     assert set(re.findall(r"'claimName': '([^']+)'", text)) == {"kd-sweeps-cache"}
     references = [
         tuple(variable["valueFrom"]["secretKeyRef"].values())
@@ -111,7 +111,7 @@ def test_no_secret_is_in_a_file_of_the_repository() -> None:
 def test_every_container_is_unprivileged_with_a_read_only_disk_and_limits(manifests: list[Manifest]) -> None:
     for owner, pod in pods(manifests).items():
         assert pod["automountServiceAccountToken"] is False, owner
-        assert pod["enableServiceLinks"] is False, owner  # KD_SWEEPS_PORT=tcp://... is no setting of ours
+        assert pod["enableServiceLinks"] is False, owner  # they would set KD_SWEEPS_PORT=tcp://...
         assert pod["securityContext"]["runAsNonRoot"] is True, owner
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, owner
     for name, container in containers(manifests):
@@ -137,7 +137,7 @@ def test_the_projects_containers_run_one_image_as_its_user_with_its_writable_fol
     for owner, pod in pods(manifests).items():
         if "postgres" not in owner:
             assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]) == (1000, 1000), owner
-            assert pod["shareProcessNamespace"] is True, owner  # or process 1 would ignore SIGTERM at first
+            assert pod["shareProcessNamespace"] is True, owner  # process 1 would ignore SIGTERM at first
             assert pod["terminationGracePeriodSeconds"] == 30, owner
 
 
@@ -145,7 +145,7 @@ def test_workers_are_an_indexed_job_that_distinguishes_a_stop_from_a_failure(man
     job = one_of(manifests, "Job", "kd-sweeps-workers")["spec"]
     assert (job["completionMode"], job["parallelism"]) == ("Indexed", job["completions"])
     assert job["backoffLimitPerIndex"] == 3
-    assert job["template"]["spec"]["restartPolicy"] == "Never"  # what podFailurePolicy demands
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # required by podFailurePolicy
     rules = job["podFailurePolicy"]["rules"]
     actions = {str(rule.get("onExitCodes", {}).get("values")): rule["action"] for rule in rules}
     assert actions == {"None": "Ignore", "[143]": "Ignore", "[2]": "FailJob"}
@@ -190,7 +190,7 @@ def test_workers_wait_for_the_job_that_creates_the_sweep(
     commands = Commands(tmp_path, KD_SWEEPS_STORAGE=postgres_url)
     with commands.start(*words(manifests, "Job/kd-sweeps-workers/wait")) as waiting:
         assert waiting.stdout is not None
-        assert "kd-sweeps" in waiting.stdout.readline()  # it says what it waits for
+        assert "kd-sweeps" in waiting.stdout.readline()  # the message about the wait
         code, output = commands.run(*words(manifests, "Job/kd-sweeps-init/init"))
         assert code == 0, output
         assert waiting.wait(60) == 0

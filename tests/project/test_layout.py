@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.paths import REPOSITORY
+from tests.support.wheel import PACKAGES
 
 MOST_FILES, MOST_LINES = 20, 600
-PACKAGES = ("kd", "storage", "sweeps")
 
 
 def _name(path: Path) -> str:
@@ -26,8 +26,8 @@ def test_a_file_is_one_concept() -> None:
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
-# The public names of a package are imported when they are first used (kd and its losses), or import nothing heavy
-# (sweeps); the comparison methods are one small file.
+# Exceptions: kd and its losses import their public names on first use, sweeps imports nothing heavy, and the comparison
+# methods are one small file.
 WITH_CODE = {"kd", "kd/losses", "sweeps"}
 
 

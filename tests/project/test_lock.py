@@ -17,7 +17,7 @@ OF_THE_IMAGE = (REPOSITORY / "deploy" / "image" / "requirements.lock").read_text
 LOCKS = pytest.mark.parametrize("lock", [LOCK, OF_THE_IMAGE], ids=["environment", "image"])
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
-# By `sys_platform` and `platform_machine`: where the project is meant to run.
+# Supported platforms: `sys_platform` and `platform_machine`.
 PLATFORMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64")]
 
 
@@ -31,7 +31,7 @@ def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
 
 
 def _wanted() -> list[str]:
-    """Return all requirements of pyproject.toml, the build's included, which is not isolated."""
+    """Return all requirements of pyproject.toml, including those of the build, which is not isolated."""
     return [
         *PROJECT["project"]["dependencies"],
         *_of_extras("all"),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="no make on the PATH")
 
 
 def _make(*words: str, folder: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run make as if typed on a terminal, also inside `make test`."""
+    """Run make as from a terminal, even inside `make test`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     environment |= {} if path is None else {"PATH": path}
     assert MAKE is not None
@@ -35,7 +35,7 @@ def _tools(folder: Path, **scripts: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The files that the setup reads, in a folder without an environment."""
+    """Return the files that the setup reads, in a folder without an environment."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

@@ -44,14 +44,14 @@ def test_it_shows_the_bars_the_best_point_a_figure_a_table_and_the_page() -> Non
     assert any("100 %" in "".join(output["data"]["text/plain"]) for output in ran["outputs"] if "data" in output)
     assert any("image/svg+xml" in _kinds(cell) for cell in _code())
     assert any(
-        "<table" in "".join(one["data"].get("text/html", ""))
+        "<table" in "".join(output["data"].get("text/html", ""))
         for cell in _code()
-        for one in cell["outputs"]
-        if "data" in one
+        for output in cell["outputs"]
+        if "data" in output
     )
 
 
-def test_it_tells_nothing_of_the_machine_on_which_it_was_run() -> None:
+def test_it_reveals_nothing_about_the_machine_on_which_it_was_run() -> None:
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert not ABSOLUTE.findall(text)
     assert ABSOLUTE.findall("made at /home/me/a.db, see https://a.org/b/c and </p>") == ["/home/me/a.db"]
@@ -85,7 +85,7 @@ def test_its_cells_still_run(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = done.stdout.splitlines()
-    assert said[-1] == "finished 1.0"
-    assert said.count("_repr_html_ True") >= 2
-    assert "_repr_svg_ True" in said
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "finished 1.0"
+    assert lines.count("_repr_html_ True") >= 2
+    assert "_repr_svg_ True" in lines

@@ -19,20 +19,20 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def _commands() -> dict[str, set[str]]:
-    """The options of every command, by the words that call it."""
+    """Return the options of every command, by the words that call it."""
     group = typer.main.get_command(app)
     commands = cli_reference.commands(group)
     return {words: {name for item in command.params for name in item.opts} for words, command in commands}
 
 
 def _lines() -> list[str]:
-    """Every line of the shell blocks: commands, and in a console what they print."""
+    """Return every line of the shell blocks: commands and, in a console, their output."""
     blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", all_text(), flags=re.MULTILINE | re.DOTALL)
     return [line.removeprefix("$ ") for block in blocks for line in block.replace("\\\n> ", "").splitlines()]
 
 
 def _typed() -> list[list[str]]:
-    """Every command line of ours in the shell blocks, as words."""
+    """Return every command line of ours in the shell blocks, as words."""
     calls = [line for line in _lines() if re.match(r"(\.venv/bin/)?kd-sweeps ", line)]
     return [shlex.split(re.split(r" [|>] | 2>&1|; ", line)[0], comments=True) for line in calls]
 
@@ -51,7 +51,7 @@ def test_every_option_that_is_typed_exists() -> None:
     assert len(_typed()) > 40
     for words in _typed():
         called = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
-        ours = words[: words.index("--")] if "--" in words else words  # what follows goes to another program
+        ours = words[: words.index("--")] if "--" in words else words  # the rest goes to another program
         given = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
         assert given - commands[called] == set(), words
 

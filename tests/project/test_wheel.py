@@ -1,8 +1,8 @@
 """The wheel: complete, and enough to run a sweep from any folder without the clone.
 
 The environment is new and holds the wheel alone. The packages it depends on are read from the environment that runs the
-tests, by a path file: that they can be installed from the lock is tested by every `make run` in a clean clone, and
-installing 2.5 GB again would take minutes. This project's own code is in neither: the editable install is not followed.
+tests, by a path file: every `make run` in a clean clone installs them from the lock, and installing 2.5 GB again would
+take minutes. This project's own code comes from the wheel alone: the editable install is not followed.
 """
 
 import json
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a new environment with the wheel."""
+    """Return the programs of a new environment with the wheel."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder, folder=folder)
     programs = folder / "bin"
@@ -72,7 +72,7 @@ def test_the_packages_match_the_wheel_and_are_typed(environment: Path, tmp_path:
 
 
 def test_preset_tiny_runs_from_any_folder(environment: Path, tmp_path: Path, shared_data: Path) -> None:
-    weights = {"KERAS_HOME": str(shared_data / "keras")}  # of MobileNet, which not every network reaches
+    weights = {"KERAS_HOME": str(shared_data / "keras")}  # for MobileNet's weights, without a download
     done = run(environment / "kd-sweeps", "run", "tiny", "--preset", "tiny", folder=tmp_path, **weights)
     assert "tuned on digits still work on digits-rgb?" in done.stdout
     assert "78 of 78 tasks done" in done.stdout

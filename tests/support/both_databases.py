@@ -1,6 +1,6 @@
 """Which storage tests run on both databases: those of statements, types, locks and isolation, which may differ.
 
-What is decided in Python is asked of SQLite. On Postgres, too, whatever the queue does is compared with a model
+Decisions made in Python are tested on SQLite alone. The whole queue is also compared with a model, on both
 (tests/unit/storage/concurrency/test_stateful.py).
 """
 

@@ -13,9 +13,9 @@ from storage.url import plain
 from tests.support.paths import REPOSITORY
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-"""What a worker sets, also one that ran in this process before."""
+"""Variables that a worker sets, perhaps one that ran earlier in this process."""
 
-# What every Python process of such a test runs first. `misbehave` is what a test adds: it may hang, exit or raise.
+# Runs first in every Python process of such a test. `misbehave` is code of the test: it may hang, exit or raise.
 _CUSTOMIZE = """
 import os, signal, sys, time
 from pathlib import Path
@@ -44,8 +44,7 @@ if "sweeps.cli" in " ".join(sys.orig_argv) and "worker" in sys.orig_argv:
 """
 
 
-# What `misbehave` may be: each worker keeps its environment for `kept_environments`. It stays for a while, so that the
-# others get a task, too.
+# For `misbehave`: each worker writes its environment for `kept_environments`, and waits so that the others get a task.
 KEEP_ENVIRONMENT = """
 import json
 if once(f"environment-{os.getpid()}.json"):

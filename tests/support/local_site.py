@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site(ThreadingHTTPServer):
-    """Serves `files`. Paths below /half break off half-way; those below /stall stop answering."""
+    """Serves `files`. Answers below /half break off half-way, those below /stall stop there; /silent gives none."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Page)
         self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.paths: list[str] = []  # of the requests
         self.closing = threading.Event()
 
     @property
@@ -28,7 +28,7 @@ class _Page(BaseHTTPRequestHandler):
     server: Site
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.paths.append(self.path)
         content = self.server.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -66,7 +66,7 @@ def serving() -> Iterator[Site]:
 
 
 def add(archive: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> None:
-    """Add a member to an archive being written; a link points at a file of the system."""
+    """Add a member to an archive being written; a link points at a system file."""
     member = tarfile.TarInfo(name)
     member.size, member.type, member.linkname = len(content), kind, "/etc/passwd"
     archive.addfile(member, io.BytesIO(content))

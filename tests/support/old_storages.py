@@ -49,26 +49,28 @@ def placed(version: int, url: str, folder: Path) -> sqlalchemy.URL:
 
 
 def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
-    """Return columns, keys and indexes by table, without what a migration step cannot make equal."""
+    """Return columns, keys and indexes by table, without details that a migration cannot reproduce."""
     inspector = sqlalchemy.inspect(engine)
     shape: dict[str, Any] = {}
     for table in {*_OURS, "reserved_studies"} & set(inspector.get_table_names()):
         shape[table] = {
-            "columns": {one["name"]: (_kind(one["type"]), one["nullable"]) for one in inspector.get_columns(table)},
+            "columns": {
+                column["name"]: (_kind(column["type"]), column["nullable"]) for column in inspector.get_columns(table)
+            },
             "primary": inspector.get_pk_constraint(table)["constrained_columns"],
             "foreign": sorted(
-                (one["constrained_columns"], one["referred_table"], one["options"].get("ondelete"))
-                for one in inspector.get_foreign_keys(table)
+                (key["constrained_columns"], key["referred_table"], key["options"].get("ondelete"))
+                for key in inspector.get_foreign_keys(table)
             ),
             "indexes": sorted(
-                str(one["name"]) for one in inspector.get_indexes(table) if not one.get("duplicates_constraint")
+                str(index["name"]) for index in inspector.get_indexes(table) if not index.get("duplicates_constraint")
             ),
         }
     return shape
 
 
-def _kind(one: Any) -> str:
-    return "DOUBLE" if isinstance(one, sqlalchemy.Float) else str(one)  # SQLite keeps how that type was spelt
+def _kind(type_: Any) -> str:
+    return "DOUBLE" if isinstance(type_, sqlalchemy.Float) else str(type_)  # SQLite keeps the spelling of the type
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:

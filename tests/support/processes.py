@@ -1,4 +1,4 @@
-"""What Linux knows of a process and its descendants. Imports no pytest."""
+"""The state of processes and their descendants, from /proc. Imports no pytest."""
 
 from pathlib import Path
 
@@ -30,16 +30,16 @@ def descendants(pid: int) -> set[int]:
     fresh = children.get(pid, set())
     while fresh:
         all_below |= fresh
-        fresh = set().union(*(children.get(one, set()) for one in fresh)) - all_below
+        fresh = set().union(*(children.get(number, set()) for number in fresh)) - all_below
     return all_below
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         return "", 0
-    state, parent = text.rpartition(") ")[2].split()[:2]  # the name before may hold anything
+    state, parent = text.rpartition(") ")[2].split()[:2]  # the name before it may contain anything
     return state, int(parent)
 
 

@@ -1,6 +1,6 @@
 """The help texts in tests/data, and the figures and generated parts of the pages in docs.
 
-After an intended change, write them again: python -m tests.support.references. Imports no pytest.
+After an intended change, rewrite them: python -m tests.support.references. Imports no pytest.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ FILES = (HELP, *FIGURES, *(page for page in pages() if PART.search(page.read_tex
 
 
 def current(file: Path) -> str:
-    """What one of FILES holds if it is written now."""
+    """Return the current text of one of FILES."""
     if file == HELP:  # what each command prints with --help on a terminal of 80 columns
         return "\n".join(f"$ {line}\n\n{_printed(line)}" for line in _lines(typer.main.get_command(app), "kd-sweeps"))
     return FIGURES[file] if file in FIGURES else parts.fill(file.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """A real Slurm of one machine for tests: controller and node from Debian's packages, on separate ports.
 
-No munge: Slurm signs with its own key. Its programs find the daemon that has the key at a socket under /run,
-wherever their configuration is: so one machine has one such cluster at a time. Imports nothing of the product.
+Without munge: Slurm signs with its own key. Its programs reach the daemon with the key through a fixed socket under
+/run, so a machine runs one such cluster at a time. Imports nothing from the product.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.support.ports import free_ports
 
 _SOCKETS = [Path(f"/run/{name}/sack.socket") for name in ("slurm", "slurmctld")]
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
-CPUS = 6  # that the node says it has: so many members run at once, whatever the machine has
+CPUS = 6  # declared, whatever the machine has: the number of members that run at once
 
 _CONFIGURATION = """\
 ClusterName=tests
@@ -50,12 +50,12 @@ ReturnToService=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-# cred_expire: so many seconds a requeued job waits before it may start again, by default two minutes; then it starts
-# with the next round of the scheduler, by default once a minute.
+# cred_expire: seconds until a requeued job may start again (default: two minutes). It then starts with the scheduler's
+# next round (default: once a minute).
 
 
 class SlurmCluster:
-    """A controller and its one node, in `folder`. They do not run before `start`."""
+    """A controller and its one node, in `folder`; `start` starts them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,7 +75,7 @@ class SlurmCluster:
                 cpus=CPUS,
             )
         )
-        # Two devices that are none: Slurm shares them out all the same.
+        # Two fake devices: Slurm allocates them all the same.
         (folder / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{name}\n" for name in ("null", "zero")))
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -93,7 +93,7 @@ class SlurmCluster:
         return done.stdout
 
     def start(self) -> None:
-        """Start; return once the node accepts jobs."""
+        """Start both daemons; return once the node accepts jobs."""
         for daemon in ("slurmctld", "slurmd"):
             self.start_daemon(daemon)
         deadline = time.monotonic() + 60
@@ -101,7 +101,7 @@ class SlurmCluster:
             with contextlib.suppress(AssertionError):
                 if "idle" in self.run("sinfo", "--noheader", "--format=%T"):
                     return
-            assert time.monotonic() < deadline, self.told()
+            assert time.monotonic() < deadline, self.logs()
             time.sleep(0.1)
 
     def start_daemon(self, name: str) -> None:
@@ -112,7 +112,7 @@ class SlurmCluster:
             )
 
     def stop_daemon(self, name: str) -> None:
-        """Stop one of them; its state is kept."""
+        """Stop "slurmctld" or "slurmd"; its state is kept."""
         daemon = self._daemons.pop(name)
         daemon.terminate()
         daemon.wait(60)
@@ -129,13 +129,13 @@ class SlurmCluster:
             self.start_daemon("slurmctld")
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(AssertionError):  # the controller may just be coming up
+            with contextlib.suppress(AssertionError):  # the controller may still be starting
                 for member in (left := self.members()):
                     self.run("scancel", "--quiet", "--signal=KILL", "--full", member)
                     self.run("scancel", "--quiet", member)
                 if not left:
                     return
-            assert time.monotonic() < deadline, self.told()
+            assert time.monotonic() < deadline, self.logs()
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class SlurmCluster:
                 if name in self._daemons:
                     self.stop_daemon(name)
 
-    def told(self) -> str:
+    def logs(self) -> str:
         """Return the end of both logs."""
         return "\n".join(path.read_text()[-2000:] for path in sorted(self._folder.glob("slurm*.log")))
 
@@ -167,14 +167,14 @@ def running_cluster() -> Iterator[SlurmCluster]:
         raise NotPossible(f"no {', '.join(missing)}: apt-get install slurmctld slurmd slurm-client")
     if os.geteuid() != 0:
         raise NotPossible("Slurm's daemons write below /run: run these tests as root, for example in a container")
-    # Not pytest's own temporary folder: another session would remove it, and Slurm's paths are short.
+    # Not pytest's own temporary folder: another session would remove it, and Slurm limits the length of paths.
     temporary = Path(tempfile.gettempdir())
     with (
         filelock.FileLock(temporary / "kd-sweeps-slurm.lock"),
         tempfile.TemporaryDirectory(prefix="kd-sweeps-slurm-") as folder,
     ):
         if any(_answers(path) for path in _SOCKETS):
-            raise NotPossible("another Slurm runs on this machine, whose socket under /run these tests would take away")
+            raise NotPossible("another Slurm runs on this machine, and these tests would replace its socket under /run")
         cluster = SlurmCluster(Path(folder))
         try:
             cluster.start()

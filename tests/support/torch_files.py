@@ -39,14 +39,14 @@ def tensor(where: bytes, sizes: Sequence[int], strides: Sequence[int]) -> bytes:
 
 
 def saved(arrays: Mapping[str, Array]) -> bytes:
-    """Return what torch.save writes of these arrays; non-contiguous ones are saved in memory order."""
+    """Return what torch.save writes for these arrays; non-contiguous ones are saved in memory order."""
     items, storages = b"", {}
     for number, (name, array) in enumerate(arrays.items()):
         key = str(1000 + number)
         storages[key] = array.ravel(order="K")
         strides = [stride // array.itemsize for stride in array.strides]
         items += text(name) + tensor(storage(key, array.size, KINDS[array.dtype.name]), array.shape, strides)
-    attributes = pickle.EMPTY_DICT + text("_metadata") + DICT + pickle.SETITEM  # those of torch's dictionary of a state
+    attributes = pickle.EMPTY_DICT + text("_metadata") + DICT + pickle.SETITEM  # of torch's state dictionary
     content = DICT + pickle.MARK + items + pickle.SETITEMS + attributes + pickle.BUILD
     writer = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2}}
     head = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, writer)]

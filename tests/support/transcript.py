@@ -1,8 +1,7 @@
 """Run the console blocks of a page, and compare or replace the output that it shows.
 
-A block of the language `console` holds commands behind "$ ", the further lines of a command behind "> ", each followed
-by what it printed on stdout and stderr.
-After a wording changed: python -m tests.support.transcript docs/tutorial.md
+A block of the language `console` has commands after "$ ", their further lines after "> ", each command followed by its
+output on stdout and stderr. To rewrite the output: python -m tests.support.transcript docs/tutorial.md
 """
 
 import os
@@ -68,7 +67,7 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
 
 
 def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:
-    """Return the lines without what differs from run to run: numbers, dates, hashes, names of workers, spaces."""
+    """Return the lines without the parts that differ between runs: numbers, dates, hashes, names of workers, spaces."""
     texts = set()
     for line in lines:
         text = _NUMBER.sub("N", _DATE.sub("DATE", _WORKER.sub("WORKER", _HASH.sub("HASH", line))))
@@ -77,7 +76,7 @@ def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:
 
 
 def rewritten(text: str, folder: Path) -> str:
-    """Run every command of a page in a folder and return the page with what they printed."""
+    """Run every command of a page in a folder and return the page with their output."""
 
     def fill(match: re.Match[str]) -> str:
         parts = []
@@ -92,7 +91,7 @@ def rewritten(text: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Write the output of the pages named on the command line again."""
+    """Rewrite the output on the pages named on the command line."""
     for name in sys.argv[1:]:
         page = Path(name)
         with tempfile.TemporaryDirectory() as folder:

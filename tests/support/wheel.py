@@ -1,11 +1,9 @@
-"""The wheel of this clone, and programs that see nothing of the clone."""
+"""The packages of the wheel, and programs that run outside the clone."""
 
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.support.paths import REPOSITORY, clean_environment
+from tests.support.paths import clean_environment
 
 PACKAGES = ("kd", "storage", "sweeps")
 
@@ -20,16 +18,3 @@ def run(
     )
     assert done.returncode in codes, f"{command}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
-
-
-def built(source: Path, target: Path) -> Path:
-    """Build the wheel from a copy of the source tree, which leaves the clone untouched."""
-    for name in PACKAGES:
-        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
-    (source / "tests").mkdir()
-    (source / "tests" / "test_nothing.py").touch()  # what must not get in
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, folder=source)
-    (wheel,) = target.glob("*.whl")
-    return wheel

@@ -56,33 +56,33 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path, _made: Path) -> Path:
-    """An archive of a finished sweep, which is in `here`."""
+    """Return an archive of a finished sweep, which is in `here`."""
     copied(_made / "here.db", tmp_path / "here.db")
     return Path(shutil.copy(_made / "s.kdsweep", tmp_path))
 
 
 def trials(url: sqlalchemy.URL) -> dict[str, Any]:
     """Return every study through Optuna's interface, as the dashboard shows it, without times and identities."""
-    found: dict[str, Any] = {}
+    studies: dict[str, Any] = {}
     with contextlib.closing(open_studies(url)) as opened:
         for name, number in opened.ids().items():
             loaded = optuna.load_study(study_name=name, storage=opened.storage)
             notes = opened.storage.get_study_system_attrs(number)
-            found[name] = (
+            studies[name] = (
                 {key: value for key, value in loaded.user_attrs.items() if key != "identity"},
                 loaded.direction,
                 loaded.metric_names,
                 [
-                    (one.number, one.state, one.values, one.params, one.distributions, one.user_attrs)
-                    for one in loaded.trials
+                    (trial.number, trial.state, trial.values, trial.params, trial.distributions, trial.user_attrs)
+                    for trial in loaded.trials
                 ],
                 {key: text for key, text in notes.items() if "note_str" in key},
             )
-    return found
+    return studies
 
 
-def _without_notes(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: study[:-1] for name, study in found.items()}
+def _without_notes(studies: dict[str, Any]) -> dict[str, Any]:
+    return {name: study[:-1] for name, study in studies.items()}
 
 
 def test_everything_that_reads_a_sweep_reads_the_same_in_another_storage(
@@ -116,14 +116,14 @@ def test_a_round_trip_from_postgres_to_sqlite_changes_nothing(postgres_url: str,
     import_sweep(url, second)
     archive_sweep(url, "s", third)
     assert second.read_bytes() == third.read_bytes() == first.read_bytes()
-    assert _without_notes(trials(url)) == _without_notes(before)  # they name the studies' numbers, which are new ones
+    assert _without_notes(trials(url)) == _without_notes(before)  # they contain the numbers of studies, which differ
 
 
 def test_an_archive_holds_logs_tracebacks_and_workers(file: Path) -> None:
-    found = members(file)
-    assert b"loss: nan \\u00e9 \\u2713" in found["attempts.jsonl"]
-    assert b"Traceback (most recent call last)" in found["attempts.jsonl"]
-    assert found["workers.jsonl"].count(b"\n") == 1
+    files = members(file)
+    assert b"loss: nan \\u00e9 \\u2713" in files["attempts.jsonl"]
+    assert b"Traceback (most recent call last)" in files["attempts.jsonl"]
+    assert files["workers.jsonl"].count(b"\n") == 1
 
 
 def test_trials_of_other_tools_keep_their_numbers_free(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
@@ -149,9 +149,9 @@ def test_an_unfinished_sweep_resumes_where_it_is_imported(here: str, tmp_path: P
     done = archive_sweep(url, "s", path)
     assert done.answer_hash is None
     assert import_sweep(there, path, name="again").answer_hash is None
-    found = records(there, "again")
-    assert [task.state for task in found.values()].count("running") == 0
-    (stopped,) = [task for task in found.values() if task.attempt and task.state == "waiting"]
+    tasks = records(there, "again")
+    assert [task.state for task in tasks.values()].count("running") == 0
+    (stopped,) = [task for task in tasks.values() if task.attempt and task.state == "waiting"]
     assert stopped.reason == "it was running when the sweep was archived"
     work(there, quadratic, name="again")
     assert violations(there, "again") == []
@@ -209,7 +209,7 @@ def test_a_taken_name_is_refused_and_an_import_under_another_name_uses_it_everyw
     assert records(url) == before
     import_sweep(url, file, name="other")
     assert set(trials(url)) == set(studies) | {study.replace("s", "other", 1) for study in studies}
-    assert SMALL.search.trials == len(trials(url)["other"][3]) - 1, "one was tried twice"
+    assert SMALL.search.trials == len(trials(url)["other"][3]) - 1, "one trial has a second attempt"
     assert records(url) == before
     assert {task.state for task in records(url, "other").values()} == {"done"}
     assert violations(url, "other") == []
@@ -257,7 +257,7 @@ def test_an_archive_of_a_running_sweep_is_a_snapshot(storage_url: str, tmp_path:
         assert [check for check in checks if check.differs] == []
         hashes.add(checks[3].what)
     assert worker.exitcode == 0
-    assert len(hashes) > 3, "tasks.jsonl was another one each time"
+    assert len(hashes) > 3, "tasks.jsonl must differ each time"
 
 
 def _failed(lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -378,11 +378,11 @@ def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalche
     assert bomb.stat().st_size < 10**6
     with pytest.raises(ArchiveBroken, match="is compressed"):
         import_sweep(there, bomb)
-    # One file's bytes named again and again: the classical bomb without any compression.
+    # Many entries with the bytes of one file: a bomb without compression.
     with zipfile.ZipFile(bomb, "w") as file_:
         for name, data in files.items():
             file_.writestr(name, data)
-        largest = max(file_.infolist(), key=lambda one: one.file_size)
+        largest = max(file_.infolist(), key=lambda member: member.file_size)
         for number in range(20):
             again = zipfile.ZipInfo(f"blobs/{number:064x}")
             again.header_offset, again.CRC = largest.header_offset, largest.CRC

@@ -70,14 +70,14 @@ def differing(path: Path) -> list[str]:
 def test_an_unedited_archive_verifies(file: Path) -> None:
     checks = verify(file)
     assert [check for check in checks if check.differs] == []
-    told = "\n".join(check.what for check in checks)
+    text = "\n".join(check.what for check in checks)
     for what in ("tasks.jsonl ", "blob ", "audit: ", "verdict on digits-rgb: ", "answer hash "):
-        assert what in told
+        assert what in text
     for name in (
         *("search.ranks", "confirm.ranks:1", "confirm.best", "native.best", "native.confirm.ranks:1@t0s1"),
         "recipes.best:target",
     ):
-        assert f"selection {name}" in told.splitlines()
+        assert f"selection {name}" in text.splitlines()
 
 
 def _of(lines: Lines, key: str) -> dict[str, Any]:
@@ -133,7 +133,7 @@ MODELS = {"teachers#source": b"t" * 70, KEPT: b"s" * 50}
 
 @pytest.fixture
 def measured(file: Path) -> Path:
-    """An archive with two models and their measurements."""
+    """Return an archive with two models and their measurements."""
     digests = {key: hashlib.sha256(data).hexdigest() for key, data in MODELS.items()}
 
     def add(lines: Lines) -> None:
@@ -226,7 +226,7 @@ def _less(lines: Lines) -> None:
 def test_an_edit_is_found_under_a_recomputed_manifest(
     file: Path, name: str, change: Callable[[Lines], Any], message: list[str]
 ) -> None:
-    if change is _less:  # its attempts would be refused as lines before
+    if change is _less:  # otherwise the lines of its attempts would be refused first
         file = edited(file, "attempts.jsonl", lambda lines: lines.pop())
     differences = differing(edited(file, name, change))
     for text in message:
@@ -286,7 +286,7 @@ def test_an_unfinished_sweep_verifies(tmp_path: Path, stop_at: str) -> None:
 
 
 def test_a_selection_is_verified_against_the_scores_of_its_time(tmp_path: Path) -> None:
-    """A failed trial is retried later and is the best one: the frozen ranks are still right."""
+    """A failed trial is later retried and scores best; the frozen ranks stay valid."""
     url = created(f"sqlite:///{tmp_path}/x.db")
 
     def fails(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
@@ -312,8 +312,8 @@ def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path)
         if "scratch-same-cost" not in claim.key:
             return outcome
         with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
-            told = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
-            row = (claim.row.sweep_id, name, told, time.time())
+            value = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
+            row = (claim.row.sweep_id, name, value, time.time())
             connection.execute(
                 "INSERT OR IGNORE INTO selections (sweep_id, name, value, created_at) VALUES (?,?,?,?)", row
             )
@@ -321,7 +321,7 @@ def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path)
 
     url = created(f"sqlite:///{tmp_path}/x.db", spec)
     work(url, run)
-    assert extend(url, "s", seeds=1).tasks > 0  # which changes what the same cost would be
+    assert extend(url, "s", seeds=1).tasks > 0  # more seeds change the epochs at the same cost
     work(url, run)
     file = tmp_path / "s.kdsweep"
     archive_sweep(url, "s", file)

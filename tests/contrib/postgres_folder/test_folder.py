@@ -34,9 +34,9 @@ pytestmark = pytest.mark.processes
 
 @contextlib.contextmanager
 def own_folder(name: str = "db") -> Iterator[Path]:
-    """A folder that is missing; where root runs the tests, an empty one of another user, as root has to give it.
+    """Yield a missing folder; if root runs the tests, an empty one of another user, since Postgres refuses root.
 
-    Not below pytest's own: its path may be closed to others.
+    Not below pytest's own folder, which other users may not enter.
     """
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-own-") as parent:
         folder = Path(parent) / name
@@ -54,7 +54,7 @@ def own_folder(name: str = "db") -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def _folder() -> Iterator[Path]:
-    """A database created under a umask that leaves new files readable by all."""
+    """Yield a database created under a umask that leaves new files readable by all."""
     with own_folder() as folder:
         before = os.umask(0)
         try:
@@ -67,14 +67,14 @@ def _folder() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(_folder: Path) -> Path:
-    """The folder of a running database. A test that damages it must repair it: creating one takes seconds."""
+    """Return the folder of a running database. A test that damages it must repair it: creating one takes seconds."""
     databases.start(_folder)
     return _folder
 
 
 @pytest.fixture
 def new_folder() -> Iterator[Path]:
-    """A folder without a database."""
+    """Yield a folder without a database."""
     with own_folder() as folder:
         yield folder
         if (folder / "database.json").exists():
@@ -98,12 +98,12 @@ def sweeps_in(database: Database) -> list[str]:
         return [sweep.name for sweep in queries.list_sweeps(engine)]
 
 
-def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_url_was_lost(folder: Path) -> None:
+def test_a_sweep_survives_stop_and_start_kill_9_and_a_lost_url(folder: Path) -> None:
     first = databases.status(folder)
     created(plain(first.url))
     assert databases.stop(folder)
     assert not databases.status(folder).running
-    assert not databases.stop(folder), "it was stopped twice"
+    assert not databases.stop(folder), "the second stop finds no server"
     again = databases.start(folder)
     assert (again.url, again.started) == (first.url, True)
     assert sweeps_in(again) == ["s"]
@@ -198,8 +198,8 @@ def test_on_another_address_the_password_is_required(folder: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is in use"):
             databases.start(new_folder, port=port)
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}
@@ -255,7 +255,7 @@ def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, mon
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
-def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None:
+def test_root_gets_the_command_to_give_the_folder_to_another_user(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
         with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o nobody {folder}$"):
             databases.start(folder)
@@ -264,7 +264,7 @@ def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_that_its_owner_cannot_enter_is_reported_in_one_line(tmp_path: Path) -> None:
-    """Every other test here shows that the server runs as the owner of its folder where root runs them."""
+    """When root runs the tests, all others here show that the server runs as the owner of its folder."""
     closed = tmp_path / "closed"
     (closed / "db").mkdir(parents=True)
     os.chown(closed / "db", 65534, 65534)

@@ -1,4 +1,4 @@
-"""The actor on its node, in this process and without Ray: it keeps one real worker."""
+"""The actor of a node, in this process and without Ray, with one real worker."""
 
 import os
 import signal
@@ -19,13 +19,13 @@ from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 pytestmark = pytest.mark.processes
 
-# One task in a worker with a child process that ignores signals; it says which device it sees, last and all at once.
+# One task in a worker with a child process that ignores signals. It reports its device last, in a file that is whole.
 BUSY = """
 import subprocess
 subprocess.Popen(["sleep", "600"])
 (HOME / "seen").write_text(f"{os.environ['CUDA_VISIBLE_DEVICES']} {os.environ.get('KD_SWEEPS_GPU')}")
 os.replace(HOME / "seen", HOME / "device")
-while not (HOME / "go on").exists():
+while not (HOME / "continue").exists():
     steps()
     time.sleep(0.01)
 """
@@ -46,8 +46,8 @@ def kept(
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
-        (task,) = wait_until(lambda: queries.running_tasks(engine, sweep), "it took no task")
-        wait_until(lambda: (home / "device").exists(), "it did not begin")
+        (task,) = wait_until(lambda: queries.running_tasks(engine, sweep), "the worker took no task")
+        wait_until(lambda: (home / "device").exists(), "the task did not begin")
         yield keeper, began, task.pid
     finally:
         engine.dispose()
@@ -60,8 +60,8 @@ def test_a_worker_sees_its_actors_device_and_the_actor_reports_exit_code_and_las
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with kept(tmp_path, monkeypatch, gpu=True) as (keeper, began, _):
         assert (tmp_path / "device").read_text() == "3 3"
-        assert keeper.wait(0.1) is None, "it is at work"
-        (tmp_path / "go on").touch()
+        assert keeper.wait(0.1) is None, "it still runs"
+        (tmp_path / "continue").touch()
         ended = keeper.wait(60)
     assert ended is not None
     assert ended.code == 0
@@ -111,5 +111,5 @@ def test_an_actor_that_cannot_write_its_log_says_so(monkeypatch: pytest.MonkeyPa
     assert "cannot write logs into /proc/nothing" in began.trouble
 
 
-def test_an_order_that_is_printed_shows_no_url() -> None:
+def test_a_printed_command_for_an_actor_shows_no_url() -> None:
     assert "secret" not in repr(StartWorker("s", "w", "s.0", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))

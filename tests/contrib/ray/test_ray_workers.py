@@ -31,14 +31,14 @@ from tests.support.sweeps.small_sweeps import SMALL, wait_until
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not here: pip install ray"),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed; type: pip install ray"),
 ]
 
-# The lease of the presets: what is free again within these tests was freed by the launch.
+# The lease of the presets outlasts these tests, so a task that is free again was freed by the launch.
 CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
 KILLS = 6
 
-# Tasks that go on for as long as a file is there, and can be given back at any time.
+# Tasks that run as long as a file exists, and can be released at any time.
 HELD = """
 while (HOME / "hold").exists():
     steps()
@@ -59,7 +59,7 @@ def cluster(home: Path) -> Iterator[RayCluster]:
 
 @contextlib.contextmanager
 def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "Iterator[subprocess.Popen[str]]":
-    """A launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
+    """Yield a launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers), "--",
@@ -99,15 +99,15 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     url = server.new_database()
     with sweep_of(url, storm_spec(**CALM)) as (engine, sweep), launch(cluster, url) as process:
         killed: list[tuple[str, int, int]] = []  # worker, its process, that of its actor
-        finished = {one.name: one.done for one in workers.records(engine, sweep)}
+        finished = {record.name: record.done for record in workers.records(engine, sweep)}
 
         def victim() -> tuple[str, int, int] | None:
             assert process.poll() is None, process.communicate()[0]
             before = {name for name, _, _ in killed}
-            finished.update((one.name, one.done) for one in workers.records(engine, sweep))
-            at_work = [one for one in queries.running_tasks(engine, sweep) if one.worker not in before]
+            finished.update((record.name, record.done) for record in workers.records(engine, sweep))
+            at_work = [task for task in queries.running_tasks(engine, sweep) if task.worker not in before]
             # A worker without a finished task counts as dead at its start; three such in a row end the launch.
-            chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
+            chosen = next((task for task in at_work if finished.get(task.worker, 0) > 3), None)
             return chosen and (chosen.worker, chosen.pid, parent_of(chosen.pid))
 
         for number in range(KILLS):
@@ -130,8 +130,8 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
             if attempt.state == "lost"
         ]
     assert lost, "every kill came between two tasks, so the test proved nothing"
-    assert {one.worker for one in lost} <= {name for name, _, _ in killed}
-    assert all("its process died" in str(one.reason) for one in lost), "it waited for its lease"
+    assert {attempt.worker for attempt in lost} <= {name for name, _, _ in killed}
+    assert all("its process died" in str(attempt.reason) for attempt in lost), "the launch waited for the lease"
     assert out.count("its task is back in the queue; starting another") == KILLS
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
@@ -153,10 +153,10 @@ def test_ctrl_c_returns_the_tasks_and_leaves_no_actor(cluster: RayCluster, serve
         assert process.returncode == 130, out
         assert "stopped; nothing is lost. To resume: kd-sweeps launch s" in out
         assert not queries.running_tasks(engine, sweep)
-        for one in at_work:
-            (attempt,) = attempts_of(engine, sweep, one.key) or []
+        for task in at_work:
+            (attempt,) = attempts_of(engine, sweep, task.key) or []
             assert attempt.error_class is None, "it counts as a failure"
-        wait_until_gone(*(one.pid for one in at_work))
+        wait_until_gone(*(task.pid for task in at_work))
 
 
 def test_when_the_launch_itself_is_killed_its_workers_stop(
@@ -167,8 +167,8 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
         at_work = queries.running_tasks(engine, sweep)
         process.kill()
-        wait_until_gone(*(one.pid for one in at_work))
-        wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
+        wait_until_gone(*(task.pid for task in at_work))
+        wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not released")
 
 
 def test_workers_without_room_on_any_node_wait_and_the_launch_says_so(
@@ -180,7 +180,7 @@ def test_workers_without_room_on_any_node_wait_and_the_launch_says_so(
         launch(cluster, url, f"--address={cluster.address}", "--num-cpus=64", workers=1) as process,
     ):
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(3)]  # the last one: how far it is
+        lines = [process.stdout.readline() for _ in range(3)]  # the last one is the progress
         assert "no node of this Ray cluster has CPU 64 for a worker (most: 4)" in lines[1]
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)

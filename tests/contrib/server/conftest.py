@@ -11,7 +11,7 @@ from tests.support.web.services import TOKENS, Service, serving
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on a finished sweep "s" in SQLite."""
+    """Yield a service with tokens on a finished sweep "s" in SQLite."""
     folder: Path = tmp_path_factory.mktemp("service")
     url = reported_sweeps.worked(folder)
     with serving(url, folder=folder, tokens=TOKENS) as service:

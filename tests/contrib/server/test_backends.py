@@ -82,10 +82,10 @@ def test_a_task_is_claimed_saved_renewed_and_finished_once(engine: Engine, opene
     assert (claim.state, claim.attempt, claim.worker) == ("running", 1, "w")
     assert backend.deadline_s(claim.stage) == backend.spec.limits.of(claim.stage, [])
     params = present(backend.start(claim, read_job(claim)))
-    assert backend.start(claim, read_job(claim)) == params, "asked again, it is the same"
+    assert backend.start(claim, read_job(claim)) == params, "a second request gives the same"
     assert backend.renew(claim, idle_s=0.5, log="so far")
     assert stored(backend, claim, params)
-    assert stored(backend, claim, params), "asked again, it is done"
+    assert stored(backend, claim, params), "a second request is accepted"
     assert not backend.renew(claim, idle_s=0.0, log=None)
     assert backend.start(claim, read_job(claim)) is None
     backend.sign_out("w", "enough")
@@ -133,7 +133,7 @@ def test_a_task_fails_at_the_cap_of_its_spec(engine: Engine, opened: Open) -> No
     assert (task.state, task.attempt) == ("failed", cap)
 
 
-def test_a_lost_worker_is_lost_for_all(engine: Engine, opened: Open) -> None:
+def test_a_lost_worker_is_lost_for_every_backend(engine: Engine, opened: Open) -> None:
     backend = opened()
     claim = present(backend.claim("gone"))
     with engine.begin() as connection:

@@ -55,7 +55,7 @@ def test_an_invalid_address_is_reported_in_one_line(text: str) -> None:
     assert str(refused.value).startswith("--url: got ")
     assert len(str(refused.value)) < 300
     assert "pw" not in str(refused.value)
-    if text.startswith(("http://h:", "http://[")):  # nearly one: it may be shown
+    if text.startswith(("http://h:", "http://[")):  # nearly an address: it may be shown
         assert str(refused.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
 
 
@@ -72,7 +72,7 @@ def test_the_token_is_sent_with_each_request_and_nowhere_else(monkeypatch: pytes
     with answering(302, {"Location": url}, b"") as (from_here, _):
         with pytest.raises(SweepError, match=r"redirects to http://127.0.0.1:.*name that address with --url"):
             HttpClient(from_here, "secret").ask(SWEEPS, Args())
-        assert len(got) == 1, "nobody was followed with the token"
+        assert len(got) == 1, "the redirect must not be followed with the token"
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_a_name_that_no_host_can_have_is_one_line(host: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["http://h:8080x", "http://h:99999", "http://[::1"])
-def test_an_address_that_is_nearly_one_is_shown(text: str) -> None:
-    with pytest.raises(SpecError) as told:
+def test_an_address_with_a_small_mistake_is_shown(text: str) -> None:
+    with pytest.raises(SpecError) as error:
         checked(text)
-    assert str(told.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
+    assert str(error.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
 
 
-def test_a_service_that_speaks_no_tls_is_told_as_such() -> None:
+def test_a_service_without_tls_is_reported_as_such() -> None:
     with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="does not speak TLS, so the address"):
         HttpClient(url.replace("http:", "https:")).ask(SWEEPS, Args())
 
@@ -171,7 +171,7 @@ def test_workers_use_the_service_where_no_database_is_given(
     assert "no storage at sqlite:///none.db" in err
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "sqlite:///none.db")
     code, _, err = kd_sweeps(command, "s")
-    assert "no storage at sqlite:///none.db" in err, "as before there were workers through a service"
+    assert "no storage at sqlite:///none.db" in err, "a configured database has precedence"
     code, _, err = kd_sweeps(command, "s", "--url", "http://127.0.0.1:1")
     assert "cannot use the service http://127.0.0.1:1" in err
     code, _, err = kd_sweeps(command, "s", "--url", "http://h", "--storage", "sqlite:///s.db")

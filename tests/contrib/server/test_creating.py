@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a storage that it created."""
+    """Yield a service on a storage that it created."""
     folder = tmp_path_factory.mktemp("creating")
     with serving(f"sqlite:///{folder}/new.db", folder=folder, tokens=TOKENS) as service:
         yield service
@@ -27,7 +27,7 @@ def create(service: Service, **body: Any) -> Reply:
 
 
 def names(service: Service) -> list[str]:
-    return [one["name"] for one in service.ask("/api/v1/sweeps", token=OPERATOR).json["items"]]
+    return [sweep["name"] for sweep in service.ask("/api/v1/sweeps", token=OPERATOR).json["items"]]
 
 
 def test_a_repeated_request_changes_nothing_and_another_spec_is_refused(service: Service) -> None:

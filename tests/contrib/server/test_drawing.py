@@ -1,4 +1,4 @@
-"""Reports: drawn once for each state of a sweep, one at a time, beside everything else that the service does."""
+"""Reports: drawn once for each state of a sweep, one at a time, while the service keeps answering."""
 
 import asyncio
 import threading
@@ -20,11 +20,11 @@ HTML = "/api/v1/sweeps/s/report?format=html"
 
 
 class Drawn:
-    """What was drawn, in order; nothing is until `go_on`."""
+    """The forms drawn, in order; each drawing waits for `allowed`."""
 
     def __init__(self) -> None:
         self.forms: list[str] = []
-        self.go_on = threading.Event()
+        self.allowed = threading.Event()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
     async def counted(self: drawing.Drawings, name: str, form: drawing.Form, *more: object) -> bytes:
         drawn.forms.append(form)
-        while not drawn.go_on.is_set():
+        while not drawn.allowed.is_set():
             await asyncio.sleep(0.01)
         return await draw(self, name, form, *more)  # type: ignore[arg-type]
 
@@ -49,19 +49,19 @@ def service(tmp_path: Path, drawn: Drawn) -> Iterator[Service]:
 
 
 def test_many_viewers_cost_one_drawing_until_the_sweep_changes(service: Service, drawn: Drawn, tmp_path: Path) -> None:
-    drawn.go_on.set()
+    drawn.allowed.set()
     with ThreadPoolExecutor(12) as pool:
         pages = [reply.body for reply in pool.map(lambda _: service.ask(HTML), range(12))]
     assert len(set(pages)) == 1
     assert pages[0].startswith(b"<!DOCTYPE html>")
     service.ask(HTML)
-    assert drawn.forms == ["html"], "who came while the first was drawn was sure to get a fresh one: the same"
+    assert drawn.forms == ["html"], "viewers who come during a drawing share it"
     steering.pause(resolve(f"sqlite:///{tmp_path}/s.db"), "s")
     assert service.ask(HTML).status == 200
     assert drawn.forms == ["html", "html"]
 
 
-def test_while_a_report_is_drawn_all_else_is_answered(service: Service, drawn: Drawn) -> None:
+def test_all_other_requests_are_answered_while_a_report_is_drawn(service: Service, drawn: Drawn) -> None:
     with ThreadPoolExecutor(8) as pool:
         forms = ["html", "markdown", "json"]
         waiting = [pool.submit(service.ask, f"/api/v1/sweeps/s/report?format={form}") for form in forms]
@@ -69,12 +69,12 @@ def test_while_a_report_is_drawn_all_else_is_answered(service: Service, drawn: D
         for path in ("/readyz", "/api/v1/sweeps/s", "/sweeps/s", "/metrics"):
             assert service.ask(path).status == 200, path
         assert len(drawn.forms) == 1, "one at a time"
-        drawn.go_on.set()
+        drawn.allowed.set()
         assert [future.result().status for future in waiting] == [200] * 3
     assert sorted(drawn.forms) == sorted(forms)
 
 
-def test_of_viewers_that_have_gone_nothing_is_drawn(service: Service, drawn: Drawn) -> None:
+def test_nothing_is_drawn_for_viewers_that_have_gone(service: Service, drawn: Drawn) -> None:
     import http.client
 
     with ThreadPoolExecutor(1) as pool:
@@ -85,16 +85,16 @@ def test_of_viewers_that_have_gone_nothing_is_drawn(service: Service, drawn: Dra
         wait_until(lambda: "s" in service.log, "it was not asked")
         gone.close()
         service.logged("GET /api/v1/sweeps/s/report - ")
-        drawn.go_on.set()
+        drawn.allowed.set()
         assert first.result().status == 200
     assert service.ask("/api/v1/sweeps/s/report?format=json").status == 200
     assert drawn.forms == ["html", "json"]
 
 
-def test_a_process_that_dies_while_it_draws_is_told_and_another_takes_its_place(
+def test_a_process_that_dies_while_it_draws_is_reported_and_replaced(
     service: Service, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn.go_on.set()
+    drawn.allowed.set()
     monkeypatch.setattr(drawing, "draw", _die)
     reply: Reply = service.ask(HTML)
     assert (reply.status, reply.headers["retry-after"]) == (503, "5")

@@ -62,7 +62,7 @@ def test_a_body_from_a_token_without_the_role_is_never_read(finished: Service) -
 def test_huge_headers_are_refused(finished: Service) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Long: " + b"x" * 100_000
     for _ in range(5):
-        # It closes while the rest is unread, and the kernel may then drop the answer, too.
+        # The service closes while the rest is unread, so the kernel may drop the answer, too.
         with contextlib.suppress(ConnectionError):
             assert raw(finished.port, request + b"\r\n\r\n").startswith(b"HTTP/1.1 431")
             break
@@ -71,7 +71,7 @@ def test_huge_headers_are_refused(finished: Service) -> None:
     endless = b"X-Long: " + b"x" * 4_000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + 20 * endless)
-        assert connection.recv(100).startswith(b"HTTP/1.1 400"), "refused though its end is not known yet"
+        assert connection.recv(100).startswith(b"HTTP/1.1 400"), "refused before its end is known"
 
 
 def test_five_thousand_headers_are_refused(finished: Service) -> None:
@@ -111,7 +111,7 @@ def test_silent_connections_block_no_client_and_are_closed(
         assert {connection.recv(1) for connection in silent} == {b""}
 
 
-def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_not_come(
+def test_a_header_that_trickles_in_times_out_like_one_that_does_not_come(
     finished: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.contrib.server.app.HEADERS_S", 1.0)
@@ -121,13 +121,13 @@ def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_no
         connection.sendall(request)
         assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
         with contextlib.suppress(ConnectionError):
-            for _ in range(100):  # of the second one on the same connection
+            for _ in range(100):  # of the second request on this connection
                 connection.sendall(b"G")
                 time.sleep(0.1)
         assert time.monotonic() - began < 8
 
 
-def test_where_connections_are_too_many_the_one_that_was_silent_for_longest_is_closed(
+def test_at_the_limit_of_connections_the_one_silent_for_longest_is_closed(
     finished: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.contrib.server.app.MOST_CONNECTIONS", 20)
@@ -154,7 +154,7 @@ def test_the_limit_of_streams_holds_for_simultaneous_requests(finished: Service)
         with contextlib.ExitStack() as stack:
             return fill(stack, finished.port, 1, requests[0])[0].recv(100).startswith(b"HTTP/1.1 200")
 
-    wait_until(follows, "those who have gone still hold their places")
+    wait_until(follows, "closed streams still hold their places")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def running(app: Any) -> Iterator[int]:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Any:
-    """A service without tokens that waits 0.1 s for a body and 0.5 s for an answer."""
+    """Return a service without tokens that waits 0.1 s for a body and 0.5 s for an answer."""
     from sweeps.contrib.server.app import make_app
     from sweeps.contrib.server.middleware import RequestLimits
 

@@ -1,4 +1,4 @@
-"""The live page: sweeps at rest, at work and at their end, with script and without, and in a browser."""
+"""The live page: idle, running and finished sweeps, with and without scripts, and in a browser."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Reply, Service,
 
 pytestmark = pytest.mark.processes
 
-# Loose elements and attributes that are not closed would show: every element is closed in the order of its opening.
+# Shows markup that leaked into the page: elements must close in the order of their opening.
 _TAG = re.compile(r"<(/?)([a-z0-9]+)[^>]*>")
 _VOID = {"meta", "link", "br"}
 
@@ -46,7 +46,7 @@ def _followed(service: Service, path: str) -> Iterator[Iterator[Event]]:
         connection.close()
 
 
-def test_a_finished_sweep_is_one_headline_with_its_hash_and_links_that_lead_somewhere(finished: Service) -> None:
+def test_a_finished_sweep_has_one_headline_its_hash_and_working_links(finished: Service) -> None:
     page = finished.ask("/sweeps/s", token=VIEWER)
     assert page.status == 200
     assert not _unclosed(page.text)
@@ -60,7 +60,7 @@ def test_a_finished_sweep_is_one_headline_with_its_hash_and_links_that_lead_some
         assert finished.ask(link.replace("&amp;", "&"), token=VIEWER).status == 200, link
 
 
-def test_no_page_runs_or_loads_anything_that_the_service_does_not_serve_itself(finished: Service) -> None:
+def test_pages_run_and_load_only_what_the_service_serves(finished: Service) -> None:
     for path in ("/", "/sweeps/s"):
         page = finished.ask(path, token=VIEWER)
         policy = page.headers["content-security-policy"]
@@ -68,22 +68,24 @@ def test_no_page_runs_or_loads_anything_that_the_service_does_not_serve_itself(f
         assert "script-src 'self';" in policy
         assert re.findall(r"<script[^>]*>[^<]", page.text) == []
         assert re.findall(r'(?:src|href)="https?:', page.text) == []
-        assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in page.text, "it comes again by itself"
+        assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in page.text, (
+            "without scripts it reloads"
+        )
 
 
 @pytest.mark.parametrize("path", ["/", "/sweeps/s", "/events", "/events/sweeps/s", "/live.js"])
 def test_without_a_token_nothing_is_shown(finished: Service, path: str) -> None:
     assert finished.ask(path).status == 401
-    asked = finished.ask(path, headers={"Accept": "text/html"})
-    assert (asked.status, asked.headers["location"].partition("?")[0]) == (303, "/login")
+    reply = finished.ask(path, headers={"Accept": "text/html"})
+    assert (reply.status, reply.headers["location"].partition("?")[0]) == (303, "/login")
 
 
 @pytest.mark.parametrize("name", ["nothing", "..", "%2e%2e%2f", "<script>", "%3Cscript%3E", "a" * 300])
-def test_a_sweep_that_is_not_there_is_one_line(finished: Service, name: str) -> None:
+def test_a_missing_sweep_is_one_line(finished: Service, name: str) -> None:
     for path in (f"/sweeps/{name}", f"/events/sweeps/{name}"):
         refused = finished.ask(path.replace("<", "%3C").replace(">", "%3E"), token=VIEWER)
         assert refused.status in (404, 422)
-        assert refused.headers["content-type"] == "application/problem+json", "no browser reads markup in it"
+        assert refused.headers["content-type"] == "application/problem+json", "browsers do not read markup in it"
         assert len(refused.json["detail"].splitlines()) == 1
 
 
@@ -100,14 +102,14 @@ def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
     url = created(storage_url)
     with (
         serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
-        _followed(service, "/events/sweeps/s") as told,
+        _followed(service, "/events/sweeps/s") as events,
     ):
-        pages = (json.loads(event.data) for event in told if event.kind == "page")
+        pages = (json.loads(event.data) for event in events if event.kind == "page")
         first = next(pages)
         assert "no worker is running" in first
         assert "Pause" not in first, "a viewer may read only"
         assert "So far" not in first
-        assert ">Report<" not in first, "there is none yet"
+        assert ">Report<" not in first, "there is no report yet"
         assert "launch s" in first
         steering.pause(url, "s")
         assert any(">paused</span>" in page for page in pages)
@@ -126,20 +128,23 @@ def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
         assert not _unclosed(last)
 
 
-def test_a_database_that_goes_away_is_said_and_so_is_its_return(tmp_path: Path) -> None:
+def test_the_page_reports_a_lost_database_and_its_return(tmp_path: Path) -> None:
     file = tmp_path / "s.db"
     created(f"sqlite:///{file}")
-    with serving(f"sqlite:///{file}", folder=tmp_path, tokens=TOKENS) as service, _followed(service, "/events") as told:
-        assert next(told).kind == "page"
+    with (
+        serving(f"sqlite:///{file}", folder=tmp_path, tokens=TOKENS) as service,
+        _followed(service, "/events") as events,
+    ):
+        assert next(events).kind == "page"
         hidden = file.rename(tmp_path / "away.db")
-        trouble = next(event for event in told if event.kind == "trouble")
+        trouble = next(event for event in events if event.kind == "trouble")
         assert "cannot read its database" in trouble.data
-        assert next(told).kind == "trouble", "no page takes that back while it is so"
+        assert next(events).kind == "trouble", "no page may replace it during the outage"
         hidden.rename(file)
-        assert next(event for event in told if event.kind == "page").data
+        assert next(event for event in events if event.kind == "page").data
 
 
-def test_optuna_dashboard_answers_503_where_another_file_is_in_the_place_of_the_one_it_opened(tmp_path: Path) -> None:
+def test_optuna_dashboard_answers_503_once_its_file_was_replaced(tmp_path: Path) -> None:
     for name in ("s", "other"):
         created(f"sqlite:///{tmp_path}/{name}.db")
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
@@ -149,27 +154,27 @@ def test_optuna_dashboard_answers_503_where_another_file_is_in_the_place_of_the_
         assert "s.db was replaced by another while it was in use" in service.log
 
 
-def test_a_button_steers_for_an_operator_and_a_page_of_this_service_alone(tmp_path: Path) -> None:
+def test_buttons_work_only_for_operators_and_on_pages_of_this_service(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/s.db"
     created(storage_url)
     with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
         form = {"Content-Type": "application/x-www-form-urlencoded"}
 
-        def order(word: str, token: str, **headers: str) -> Reply:
+        def command(word: str, token: str, **headers: str) -> Reply:
             return service.ask(f"/sweeps/s/{word}", method="POST", token=token, headers=form | headers)
 
-        assert order("pause", "").status == 401
-        assert order("pause", VIEWER).status == 403
-        assert order("launch", OPERATOR).status == 422
+        assert command("pause", "").status == 401
+        assert command("pause", VIEWER).status == 403
+        assert command("launch", OPERATOR).status == 422
         login = service.ask("/login", method="POST", body=f"token={OPERATOR}".encode(), headers=form)
         cookie = login.headers["set-cookie"].partition(";")[0]
-        assert order("pause", "", Cookie=cookie, Origin="https://evil.example").status == 403
+        assert command("pause", "", Cookie=cookie, Origin="https://evil.example").status == 403
         assert ">paused</span>" not in service.ask("/sweeps/s", token=OPERATOR).text
         for word, state in (("pause", "paused"), ("resume", "no worker is running"), ("cancel", "cancelled")):
-            reply = order(word, OPERATOR)
+            reply = command(word, OPERATOR)
             assert (reply.status, reply.headers["location"]) == (303, "/sweeps/s")
-            assert f">{state}</span>" in service.ask("/sweeps/s", token=OPERATOR).text, "the page is a new one"
-        assert order("pause", OPERATOR).json["detail"] == "nothing to pause: s is cancelled"
+            assert f">{state}</span>" in service.ask("/sweeps/s", token=OPERATOR).text, "the page is up to date"
+        assert command("pause", OPERATOR).json["detail"] == "nothing to pause: s is cancelled"
 
 
 def press(browser: DrivenBrowser, label: str) -> None:
@@ -177,12 +182,12 @@ def press(browser: DrivenBrowser, label: str) -> None:
     browser.run(f"{buttons}.find((button) => button.textContent === '{label}').click()")
 
 
-def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_the_dashboard(tmp_path: Path) -> None:
+def test_in_a_browser_the_page_changes_without_a_reload_and_links_to_the_dashboard(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/s.db"
     created(storage_url)
     with (
         serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
-        # A name of a network, not of this machine: over plain HTTP browsers send no Sec-Fetch-Site there.
+        # A host name other than localhost: over plain HTTP, browsers then send no Sec-Fetch-Site.
         driven_browser(tmp_path / "profile", "--host-resolver-rules=MAP team.example 127.0.0.1") as browser,
     ):
         url = f"http://team.example:{service.port}"
@@ -208,7 +213,7 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_t
             task, _, point = browser.run(f"{click}; return {dot}.textContent").partition(": ")
             assert point.startswith("T = ")
             browser.wait_for(f"{task}: T = ")
-            assert not browser.run("return document.querySelector('#numbers').open"), "it is for readers without"
+            assert not browser.run("return document.querySelector('#numbers').open"), "for readers without scripts"
             browser.wait_for("finished")
         finally:
             worker.kill()
@@ -220,7 +225,7 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_t
         browser.wait_for("does not answer")
 
 
-def test_the_first_page_lists_the_sweeps_and_what_stands_in_them_is_never_read_as_markup(tmp_path: Path) -> None:
+def test_the_first_page_lists_the_sweeps_and_escapes_their_text(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     created(f"sqlite:///{tmp_path}/s.db", name="failed")
     work(url, failing("<img src=x onerror=alert(1)> & 'more'"), name="failed")
@@ -230,7 +235,7 @@ def test_the_first_page_lists_the_sweeps_and_what_stands_in_them_is_never_read_a
         page, of_failed = service.ask("/"), service.ask("/sweeps/failed").text
     assert page.status == 200
     assert "<script>alert" not in page.text
-    assert "script&gt;&quot; onload=&quot;x.npz" in page.text, "of a path the last part is shown"
+    assert "script&gt;&quot; onload=&quot;x.npz" in page.text, "only the last part of a path is shown"
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert page.headers["x-frame-options"] == "DENY"
     assert '<a href="/dashboard/">' in page.text

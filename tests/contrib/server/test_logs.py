@@ -1,4 +1,4 @@
-"""The log of a task as a stream of events, while a real worker is at it."""
+"""The log of a task as a stream of events, while a real worker runs it."""
 
 import http.client
 import json

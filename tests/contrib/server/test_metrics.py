@@ -17,7 +17,7 @@ from tests.support.sweeps.storage_sweeps import lapse
 
 
 def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
-    """Every sample: (name, value of each label) -> value."""
+    """Return every sample: (name, value of each label) -> value."""
     from sweeps.contrib.server import metrics
     from sweeps.contrib.server.state import serve_database
 

@@ -23,7 +23,7 @@ def test_the_document_in_the_repository_is_current() -> None:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on a finished sweep "s"."""
+    """Yield a service with tokens on a finished sweep "s"."""
     folder = tmp_path_factory.mktemp("openapi")
     with serving(reported_sweeps.worked(folder), folder=folder, tokens=TOKENS) as service:
         yield service
@@ -48,7 +48,7 @@ def test_every_request_of_an_operator_gets_a_documented_answer(
     from schemathesis import GenerationMode, checks
     from schemathesis.specs.openapi import checks as described
 
-    # test_roles.py checks that every order needs its role; a valid request may still name no sweep.
+    # test_roles.py checks that every command needs its role; a valid request may still name no sweep.
     checked = [
         checks.not_a_server_error,
         described.status_code_conformance,
@@ -67,7 +67,7 @@ def test_every_request_of_an_operator_gets_a_documented_answer(
     @given(requests)
     def send_one(case: Any) -> None:
         name = (case.path_parameters or {}).get("name")
-        if name is not None and len(str(name)) % 3:  # names that are made up are mostly of none
+        if name is not None and len(str(name)) % 3:  # most generated names belong to no sweep
             case.path_parameters = {**case.path_parameters, "name": "s"}
         if "identity" in (case.path_parameters or {}) and len(str(name)) % 2:
             case.path_parameters["identity"] = identity

@@ -13,7 +13,7 @@ from tests.examples.loss_trainer import loss_spec
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with a finished sweep "s" whose best point was confirmed on four seeds."""
+    """Return the URL of a storage with a finished sweep "s" whose best point was confirmed on four seeds."""
     url = f"sqlite:///{tmp_path_factory.mktemp('loss')}/s.db"
     assert create_sweep(resolve(url), "s", loss_spec(outer={"searches": 1}, confirm={"rounds": [[1, 4]]})).new
     assert run_worker(resolve(url), "s") == 0
@@ -27,12 +27,12 @@ def test_the_page_restores_the_sign_of_a_loss_and_its_interval(url: str) -> None
     served = serve_database(resolve(url), None, allow_code=False)
     page = sweep_page(Views(served, dict).of("s"))
     served.database.close()
-    said = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
-    best = re.search(r"(0\.\d+) 95 % CI (0\.\d+) to (0\.\d+) .*rate = 0\.\d+ validation, mean of 4 new seeds", said)
-    assert best is not None, said
+    text = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
+    best = re.search(r"(0\.\d+) 95 % CI (0\.\d+) to (0\.\d+) .*rate = 0\.\d+ validation, mean of 4 new seeds", text)
+    assert best is not None, text
     mean, low, high = map(float, best.groups())
     assert 0.034 < low < mean < high < 0.036
-    assert "accuracy" not in said
+    assert "accuracy" not in text
 
 
 def test_the_best_score_of_the_metrics_is_the_stored_one(url: str) -> None:

@@ -17,20 +17,20 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def service(finished: Service) -> Service:
-    """On a finished sweep "s"."""
+    """Return a service on a finished sweep "s"."""
     return finished
 
 
 def test_pages_of_trials_are_contiguous(service: Service) -> None:
     whole = service.ask("/api/v1/sweeps/s/trials?limit=10000", token=VIEWER).json
     assert whole["next_offset"] is None
-    offset, found = 0, []
+    offset, items = 0, []
     while offset is not None:
         page = service.ask(f"/api/v1/sweeps/s/trials?limit=20&offset={offset}", token=VIEWER).json
         assert page["total"] == len(whole["items"])
-        found += page["items"]
+        items += page["items"]
         offset = page["next_offset"]
-    assert found == whole["items"]
+    assert items == whole["items"]
     beyond = service.ask("/api/v1/sweeps/s/trials?offset=99999", token=VIEWER).json
     assert (beyond["items"], beyond["next_offset"]) == ([], None)
 
@@ -98,10 +98,10 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
     ],
 )
 def test_a_report_has_the_requested_format(service: Service, accept: str, query: str, kind: str, begins: bytes) -> None:
-    found = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
-    assert found.status == 200
-    assert found.headers["content-type"] == kind
-    assert begins in found.body[:3000]
+    reply = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
+    assert reply.status == 200
+    assert reply.headers["content-type"] == kind
+    assert begins in reply.body[:3000]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ FROZEN = (
     *("/api/v1/sweeps/s/tasks/search%230/log", "/api/v1/sweeps/s/tasks/search%230/log?follow=true"),
     *("/api/studies", "/api/studies/1", "/csv/1", "/api/studies/1/plot/edf"),
 )
-ORDERS = ("pause", "resume", "cancel", "retry", "extend")
+COMMANDS = ("pause", "resume", "cancel", "retry", "extend")
 
 
 @pytest.mark.slow
@@ -242,7 +242,7 @@ def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
 
     def ask(path: str) -> tuple[str, int, float]:
         began = time.monotonic()
-        if path in ORDERS:
+        if path in COMMANDS:
             body = {"seeds": 1} if path == "extend" else None
             reply = service.ask(f"/api/v1/sweeps/s/{path}", method="POST", token=OPERATOR, body=body)
         else:
@@ -250,10 +250,10 @@ def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
         return path, reply.status, time.monotonic() - began
 
     with serving(url, "s", folder=tmp_path, tokens=TOKENS) as service, ThreadPoolExecutor(100) as pool:
-        assert service.ask("/api/v1/sweeps/s/report", token=VIEWER).status == 409, "the process that draws is there"
+        assert service.ask("/api/v1/sweeps/s/report", token=VIEWER).status == 409, "the process that draws is running"
         assert service.ask("/api/studies", token=VIEWER).status == 200
         with server.frozen():
-            answers = list(pool.map(ask, 2 * (FROZEN + ORDERS)))
+            answers = list(pool.map(ask, 2 * (FROZEN + COMMANDS)))
         assert not [answer for answer in answers if answer[1] != 503 or answer[2] > 10], answers
         with server.frozen():
             assert service.ask("/healthz").status == 200

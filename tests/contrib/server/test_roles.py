@@ -18,7 +18,7 @@ from tests.support.web.services import OPERATOR, TOKENS, VIEWER, WORKER, Service
 pytestmark = pytest.mark.processes
 
 STEERING = ("pause", "resume", "cancel", "extend", "retry")
-# What optuna-dashboard changes: every method that is no GET, and one route of each kind.
+# Changes through optuna-dashboard: every method other than GET, and one route of each kind.
 DASHBOARD = [
     ("DELETE", "/api/studies/0"),
     ("POST", "/api/studies"),
@@ -28,14 +28,14 @@ DASHBOARD = [
     ("PUT", "/api/trials/0/user-attrs"),
     ("PUT", "/api/studies/0/preference"),
 ]
-ORDERS = [
+COMMANDS = [
     *(("POST", f"/api/v1/sweeps/s/{order}") for order in STEERING),
     ("POST", "/api/v1/sweeps"),
     ("PATCH", "/"),
     ("OPTIONS", "/api/v1/sweeps"),
     *DASHBOARD,
 ]
-QUESTIONS = [
+QUERIES = [
     "/",
     "/metrics",
     "/dashboard/",
@@ -50,7 +50,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on an untouched sweep "s"."""
+    """Yield a service with tokens on an untouched sweep "s"."""
     folder = tmp_path_factory.mktemp("roles")
     url = f"sqlite:///{folder}/s.db"
     created(url)
@@ -71,19 +71,19 @@ def state(service: Service) -> str:
     )
 
 
-def test_the_lists_of_queries_and_orders_are_complete(tmp_path: Path) -> None:
+def test_the_lists_of_queries_and_commands_are_complete(tmp_path: Path) -> None:
     from sweeps.contrib.server.app import make_app
 
     app = make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False)
-    queries, ordered = set(), set()
+    queries, commands = set(), set()
     for path, methods in app.openapi()["paths"].items():
         if path.startswith(WORK):
-            continue  # for workers alone, as the next test has it
+            continue  # for workers only: the next test
         plain = path.replace("{name}", "s").replace("{key}", "search%230")
         queries |= {plain} if "get" in methods else set()
-        ordered |= {(method.upper(), plain) for method in methods if method != "get"}
-    assert queries - {"/healthz", "/readyz"} <= set(QUESTIONS)
-    assert ordered <= set(ORDERS)
+        commands |= {(method.upper(), plain) for method in methods if method != "get"}
+    assert queries - {"/healthz", "/readyz"} <= set(QUERIES)
+    assert commands <= set(COMMANDS)
 
 
 def test_worker_routes_need_a_worker_token_which_opens_no_other_route(service: Service) -> None:
@@ -96,7 +96,7 @@ def test_worker_routes_need_a_worker_token_which_opens_no_other_route(service: S
             assert (reply.status == 403 and "role" in reply.json["detail"]) != (path in OPEN), (method, path, token)
 
 
-@pytest.mark.parametrize("path", QUESTIONS)
+@pytest.mark.parametrize("path", QUERIES)
 def test_a_query_needs_the_token_of_a_viewer_or_operator(service: Service, path: str) -> None:
     refused = service.ask(path)
     assert refused.status == 401
@@ -112,8 +112,10 @@ def test_a_query_needs_the_token_of_a_viewer_or_operator(service: Service, path:
     assert service.ask(path, headers={"Authorization": f"Basic {VIEWER}"}).status == 401
 
 
-@pytest.mark.parametrize(("method", "path"), ORDERS)
-def test_an_order_needs_the_role_operator_and_changes_nothing_without(service: Service, method: str, path: str) -> None:
+@pytest.mark.parametrize(("method", "path"), COMMANDS)
+def test_a_command_needs_the_role_operator_and_changes_nothing_without(
+    service: Service, method: str, path: str
+) -> None:
     before = state(service)
     body = {"name": "t", "preset": "tiny"} if path == "/api/v1/sweeps" else {"seeds": 1}
     assert service.ask(path, method=method, body=body).status == 401
@@ -236,7 +238,7 @@ def test_after_a_logout_a_copy_of_the_cookie_opens_nothing(service: Service) -> 
     assert (out.status, out.headers["location"]) == (303, "/login")
     assert "Max-Age=0" in out.headers["set-cookie"]
     assert service.ask("/api/v1/sweeps", headers=browser.headers()).status == 401
-    assert service.ask("/api/v1/sweeps", headers=other.headers()).status == 200, "another login goes on"
+    assert service.ask("/api/v1/sweeps", headers=other.headers()).status == 200, "other logins stay valid"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

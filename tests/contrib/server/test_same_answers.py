@@ -13,8 +13,8 @@ from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 pytestmark = pytest.mark.processes
 
 
-# Whatever a service is asked for, once; and what is made of the same answer here.
-QUESTIONS = [
+# QUERIES has every query once, FURTHER what the client makes of the same answers.
+QUERIES = [
     ["status", "s"],
     ["status", "s", "--audit"],
     ["workers", "s"],
@@ -54,7 +54,7 @@ class Both:
         self._run, self._environment = run, environment
 
     def on(self, place: str, *command: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr, without how long ago something was seen, and which place it was."""
+        """Return exit code, stdout and stderr, without ages and without the name of the place."""
         with self._environment.context() as patched:
             for name, value in self._environments[place].items():
                 patched.setenv(name, value)
@@ -63,13 +63,13 @@ class Both:
         return code, _timeless(out), messages
 
     def same(self, *command: str) -> int:
-        """Check that both print and say the same; the exit code."""
+        """Check that both print the same; return the exit code."""
         code, out, err = self.on("KD_SWEEPS_STORAGE", *command)
         assert self.on("KD_SWEEPS_URL", *command) == (code, out, err), command
         return code
 
     def written(self, place: str, *command: str) -> dict[Path, bytes]:
-        """The files that a command writes."""
+        """Return the files that a command writes."""
         code, _, err = self.on(place, *command, "-o", place)
         assert code == 0, err
         return {path.relative_to(place): path.read_bytes() for path in Path(place).rglob("*.*")}
@@ -97,7 +97,7 @@ def both(
 
 @pytest.mark.slow_on("postgres")
 def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
-    codes = {" ".join(command): both.same(*command) for command in QUESTIONS + FURTHER}
+    codes = {" ".join(command): both.same(*command) for command in QUERIES + FURTHER}
     assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
     assert codes["logs s --task ../../etc/passwd"] == 1
     assert codes["trials s --stage nowhere"] == codes["extend s"] == 2
@@ -109,9 +109,9 @@ def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
 @pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
 @pytest.mark.slow_on("postgres")
 def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
-    for command in QUESTIONS:
+    for command in QUERIES:
         both.same(*command)
-    # Each order is given twice, once on either way: the second finds the sweep as the first one left it.
+    # Each command is given twice, once each way: the second one finds the sweep as the first left it.
     assert both.same("pause", "s") == 0
     assert both.same("resume", "s") == 0
     code, _, err = both.on("KD_SWEEPS_URL", "extend", "s", "--seeds", "+1")
@@ -130,6 +130,6 @@ def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
 @pytest.mark.parametrize("both", ["teachers#"], indirect=True)
 @pytest.mark.slow_on("postgres")
 def test_a_sweep_without_results_gives_every_query_the_same_exit_code(both: Both) -> None:
-    codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
+    codes = {" ".join(command): both.same(*command) for command in QUERIES}
     assert codes["best s"] == codes["report s"] == 3
     assert codes["logs s --task search#0"] == 1

@@ -1,4 +1,4 @@
-"""Answers computed once for all who wait, and the slots in which they are computed."""
+"""Answers computed once for all waiting requests, and the slots in which they are computed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -14,108 +14,108 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 10))
 
 
-class Question:
-    """Numbers its answers, and gives them on request."""
+class Computation:
+    """Returns 1, 2, ... once `allowed` is set."""
 
     def __init__(self) -> None:
-        self.begun, self.go_on = 0, asyncio.Event()
+        self.begun, self.allowed = 0, asyncio.Event()
         self.failure: Exception | None = None
 
     async def __call__(self) -> int:
         self.begun += 1
         number = self.begun
-        await self.go_on.wait()
+        await self.allowed.wait()
         if self.failure:
             raise self.failure
         return number
 
 
-async def ask(shared: Shared, question: Question, clients: int, **more: float) -> list["asyncio.Task[int]"]:
-    tasks = [asyncio.ensure_future(shared.get("key", question, **more)) for _ in range(clients)]
+async def ask(shared: Shared, computation: Computation, clients: int, **more: float) -> list["asyncio.Task[int]"]:
+    tasks = [asyncio.ensure_future(shared.get("key", computation, **more)) for _ in range(clients)]
     await asyncio.sleep(0.01)
     return tasks
 
 
 def test_requests_during_a_computation_share_the_next_answer_and_never_an_older_one() -> None:
     async def test() -> None:
-        shared, question = Shared(), Question()
-        first = await ask(shared, question, 1)
-        later = await ask(shared, question, 20)
-        assert question.begun == 1, "the one that is made began before these asked"
-        question.go_on.set()
+        shared, computation = Shared(), Computation()
+        first = await ask(shared, computation, 1)
+        later = await ask(shared, computation, 20)
+        assert computation.begun == 1, "the running computation began before these requests"
+        computation.allowed.set()
         assert await first[0] == 1
         assert {await task for task in later} == {2}
-        assert await shared.get("key", question) == 3, "nothing is kept"
-        assert await shared.get("another", question) == 4
+        assert await shared.get("key", computation) == 3, "no answer is cached"
+        assert await shared.get("another", computation) == 4
 
     run(test)
 
 
 def test_an_answer_is_cached_for_its_maximum_age() -> None:
     async def test() -> None:
-        shared, question = Shared(), Question()
-        question.go_on.set()
+        shared, computation = Shared(), Computation()
+        computation.allowed.set()
         for _ in range(20):
-            assert await shared.get("key", question, fresh_s=60) == 1
+            assert await shared.get("key", computation, fresh_s=60) == 1
         await asyncio.sleep(0.05)
-        assert await shared.get("key", question, fresh_s=0.04) == 2
+        assert await shared.get("key", computation, fresh_s=0.04) == 2
 
     run(test)
 
 
 def test_a_failure_reaches_all_waiting_requests_and_is_not_cached() -> None:
     async def test() -> None:
-        shared, question = Shared(), Question()
-        tasks = await ask(shared, question, 3, fresh_s=60)
-        question.failure = RecordBroken("damaged")
-        question.go_on.set()
-        for told in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(told, RecordBroken)
-        question.failure = None
-        assert await shared.get("key", question, fresh_s=60) == 2
+        shared, computation = Shared(), Computation()
+        tasks = await ask(shared, computation, 3, fresh_s=60)
+        computation.failure = RecordBroken("damaged")
+        computation.allowed.set()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(outcome, RecordBroken)
+        computation.failure = None
+        assert await shared.get("key", computation, fresh_s=60) == 2
 
     run(test)
 
 
 def test_a_database_failure_also_reaches_requests_that_wait_for_the_next_answer() -> None:
     async def test() -> None:
-        shared, question = Shared(), Question()
-        tasks = await ask(shared, question, 1) + await ask(shared, question, 2)
-        question.failure = Unreachable("away")
-        question.go_on.set()
-        for told in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(told, Unreachable)
-        assert question.begun == 1
+        shared, computation = Shared(), Computation()
+        tasks = await ask(shared, computation, 1) + await ask(shared, computation, 2)
+        computation.failure = Unreachable("away")
+        computation.allowed.set()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(outcome, Unreachable)
+        assert computation.begun == 1
 
     run(test)
 
 
 def test_a_computation_without_waiting_requests_is_not_started() -> None:
     async def test() -> None:
-        shared, places, question = Shared(), Places(1), Question()
-        before = asyncio.ensure_future(places.work(question))
-        tasks = [asyncio.ensure_future(shared.get("key", lambda: places.work(question))) for _ in range(3)]
+        shared, places, computation = Shared(), Places(1), Computation()
+        before = asyncio.ensure_future(places.work(computation))
+        tasks = [asyncio.ensure_future(shared.get("key", lambda: places.work(computation))) for _ in range(3)]
         await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()
         await asyncio.sleep(0.01)
-        question.go_on.set()
+        computation.allowed.set()
         assert await before == 1
-        assert await shared.get("key", lambda: places.work(question)) == 2, "theirs was never begun"
+        assert await shared.get("key", lambda: places.work(computation)) == 2, "the cancelled computation never began"
 
     run(test)
 
 
 def test_a_started_computation_outlives_its_client_and_keeps_its_slot() -> None:
     async def test() -> None:
-        places, question = Places(1), Question()
-        gone = asyncio.ensure_future(places.work(question))
+        places, computation = Places(1), Computation()
+        gone = asyncio.ensure_future(places.work(computation))
         await asyncio.sleep(0.01)
         gone.cancel()
-        second = asyncio.ensure_future(places.work(question))
+        second = asyncio.ensure_future(places.work(computation))
         await asyncio.sleep(0.01)
-        assert question.begun == 1
-        question.go_on.set()
+        assert computation.begun == 1
+        computation.allowed.set()
         assert await second == 2
 
     run(test)
@@ -123,14 +123,14 @@ def test_a_started_computation_outlives_its_client_and_keeps_its_slot() -> None:
 
 def test_a_full_queue_refuses_at_once() -> None:
     async def test() -> None:
-        places, question = Places(1, queue=2), Question()
-        tasks = [asyncio.ensure_future(places.work(question)) for _ in range(3)]
+        places, computation = Places(1, queue=2), Computation()
+        tasks = [asyncio.ensure_future(places.work(computation)) for _ in range(3)]
         await asyncio.sleep(0.01)
         with pytest.raises(Busy):
-            await places.work(question)
-        question.go_on.set()
+            await places.work(computation)
+        computation.allowed.set()
         assert [await task for task in tasks] == [1, 2, 3]
-        assert await places.work(question) == 4
+        assert await places.work(computation) == 4
 
     run(test)
 
@@ -138,15 +138,15 @@ def test_a_full_queue_refuses_at_once() -> None:
 @pytest.mark.parametrize(("failure", "begun"), [(Unreachable("away"), 1), (RecordBroken("one sweep is damaged"), 4)])
 def test_a_database_failure_reaches_all_requests_that_wait_for_a_slot(failure: StorageError, begun: int) -> None:
     async def test() -> None:
-        places, question = Places(1), Question()
-        tasks = [asyncio.ensure_future(places.work(question)) for _ in range(4)]
+        places, computation = Places(1), Computation()
+        tasks = [asyncio.ensure_future(places.work(computation)) for _ in range(4)]
         await asyncio.sleep(0.01)
-        question.failure = failure
-        question.go_on.set()
-        for told in await asyncio.gather(*tasks, return_exceptions=True):
-            assert str(told) == str(failure)
-        assert question.begun == begun
-        question.failure = None
-        assert await places.work(question) == begun + 1, "who comes later asks again"
+        computation.failure = failure
+        computation.allowed.set()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert str(outcome) == str(failure)
+        assert computation.begun == begun
+        computation.failure = None
+        assert await places.work(computation) == begun + 1, "a later request computes again"
 
     run(test)

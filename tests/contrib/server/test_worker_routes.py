@@ -47,7 +47,7 @@ def opened(service: Service, token: str = WORKER, name: str = "s") -> HttpBacken
 
 
 def searching(backend: HttpBackend) -> tuple[TaskRecord, dict[str, Any], dict[str, Any], float]:
-    """Claim a search, with its point, the outcome to store, and its score; the teachers are done."""
+    """Finish the teachers and claim a search; return the claim, its point, the outcome to store and its score."""
     while True:
         claim = present(backend.claim("w"))
         params = present(backend.start(claim, read_job(claim)))
@@ -136,7 +136,7 @@ def test_files_need_a_running_attempt_and_are_limited_in_size_and_number(
         return reply.status, reply.json["detail"] if reply.body else ""
 
     assert put(b"one") == (204, "")
-    assert put(b"one") == (204, ""), "again"
+    assert put(b"one") == (204, ""), "a repeated upload"
     assert put(b"two", "0" * 64)[1] == "blob 000000000000: its bytes have another SHA-256"
     assert put(b"two", "../x")[0] in (404, 405, 422)
     assert put(b"two", query=query.replace("worker=w", "worker=v"))[1].endswith("is not running on v")

@@ -20,7 +20,7 @@ def _cluster() -> Iterator[SlurmCluster]:
 
 @pytest.fixture
 def slurm(_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
-    """A running Slurm for this process and its children; without jobs before and after the test."""
+    """Yield a running Slurm for this process and its children; without jobs before and after the test."""
     for name, value in _cluster.variables.items():
         monkeypatch.setenv(name, value)
     yield _cluster

@@ -24,12 +24,12 @@ from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.processes
 
-# A lease that does not lapse meanwhile: whose task is free again was given back, or freed by the launch.
+# The lease outlasts the tests, so a task that is free again was released by its worker or freed by the launch.
 CALM = {"lease.interval_s": 1, "lease.grace_s": 120}
 SPEC = override(SMALL, CALM)
 
 PASSWORD = "g3heimnis/w@rt"  # differs from other tests' passwords, which a concurrent process may hold
-HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
+HOME = "home of 100 %"  # the path of the logs has characters that are special to scripts and to Slurm
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -50,7 +50,7 @@ class Watched:
 
     def at_work(self) -> set[str]:
         """Return the workers with a task."""
-        return {one.worker for one in queries.running_tasks(self.engine, self.sweep_id)}
+        return {task.worker for task in queries.running_tasks(self.engine, self.sweep_id)}
 
     def seen(self) -> set[str]:
         """Return all workers that ever registered."""
@@ -104,11 +104,11 @@ HOLD = """
 
 
 def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
-    """The worker that holds the one task that `HOLD` holds, once it does."""
+    """Wait for the worker that holds the task of `HOLD`; return it."""
 
     def holders() -> list[str]:
         at_work = queries.running_tasks(watched.engine, watched.sweep_id)
-        return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
+        return [task.worker for task in at_work if task.key == "search#1" and task.running_s > 0.3]
 
     wait_until(lambda: bool(holders()) or process.poll() is not None, "no worker holds the task")
     assert process.poll() is None, process.communicate()[0]
@@ -116,8 +116,11 @@ def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
 
 
 def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
-    """State and worker of each attempt of the held task."""
-    return [(one.state, one.worker) for one in queries.attempts_of(watched.engine, watched.sweep_id, "search#1") or []]
+    """Return state and worker of each attempt of the held task."""
+    return [
+        (attempt.state, attempt.worker)
+        for attempt in queries.attempts_of(watched.engine, watched.sweep_id, "search#1") or []
+    ]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
     code, out = ended(process)
     assert code == 0, out
     submitted = re.findall(r"submitted (\d) workers? as Slurm job \d+", out)
-    assert submitted in (["2"], ["2", "1"]), out  # the other one may have done all the rest meanwhile
+    assert submitted in (["2"], ["2", "1"]), out  # the other one may have done the rest meanwhile
     assert f"worker {worker} " in out
     assert message in out
     assert "finished. Next:" in out
@@ -181,7 +184,7 @@ def test_a_requeued_member_returns_its_task_and_restarts_as_another_worker(
     assert "its task is back in the queue; the engine starts it again" in out
     assert [one for _, one in attempts_of_held(watched)] == [worker, again]
     assert watched.seen() == {worker, again}
-    assert out.count(" as Slurm job") == 1, "no other was submitted in its place"
+    assert out.count(" as Slurm job") == 1, "no replacement was submitted"
     assert count(plain(watched.engine.url), name="s").clean
 
 
@@ -191,7 +194,7 @@ def test_a_requeued_member_returns_its_task_and_restarts_as_another_worker(
 def test_a_stopped_launch_returns_every_task_and_leaves_no_job(
     slurm: SlurmCluster, watched: Watched, start: Start, number: int, code: int
 ) -> None:
-    options = ["--cpus-per-task=3"]  # the node is for two of them
+    options = ["--cpus-per-task=3"]  # the node has room for two
     process = start("--workers", "3", "--", *options, misbehave="while True:\n    steps()\n    time.sleep(0.02)")
     wait_until(lambda: len(watched.at_work()) == 2 and len(slurm.members()) == 3, "no worker")
     assert "PENDING" in slurm.members().values(), "one has no machine yet"
@@ -201,9 +204,9 @@ def test_a_stopped_launch_returns_every_task_and_leaves_no_job(
     assert "stopped; nothing is lost. To resume: kd-sweeps launch s --on slurm --workers 3 -- --cpus-per-task=3" in out
     assert slurm.members() == {}
     assert "running" not in {task.state for task in tasks_of(watched.engine)}
-    assert {one.state for one in queries.attempts_of(watched.engine, watched.sweep_id, "teachers#source") or []} <= {
-        "released"
-    }
+    assert {
+        attempt.state for attempt in queries.attempts_of(watched.engine, watched.sweep_id, "teachers#source") or []
+    } <= {"released"}
 
 
 @pytest.mark.slow
@@ -227,7 +230,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
     code, out = ended(start(*words))
     assert code == 0, out
     folder = log_folder(watched.engine.url, "s")
-    folder.mkdir(parents=True)  # a launch makes it
+    folder.mkdir(parents=True)  # a launch creates it
     env = environment(tmp_path / HOME, watched.engine.url)
     text = out[out.index("#!/bin/bash") :]
     done = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -255,9 +258,9 @@ def test_workers_survive_a_controller_that_is_down_for_a_while(
     process = start("--workers", "2", misbehave=HOLD)
     worker = holder(watched, process)
     slurm.stop_daemon("slurmctld")
-    wait_until(lambda: watched.at_work() == {worker}, "the others do not end")
+    wait_until(lambda: watched.at_work() == {worker}, "the other workers do not end")
     slurm.start_daemon("slurmctld")
-    wait_until(lambda: member_of(worker) in slurm_members(slurm), "it is forgotten")
+    wait_until(lambda: member_of(worker) in slurm_members(slurm), "Slurm lost the member")
     assert process.poll() is None
     slurm.run("scancel", member_of(worker))
     code, out = ended(process)
@@ -282,11 +285,11 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
     code, out = ended(start("--workers", "2", "--", "--gres=gpu:1", misbehave=KEEP_ENVIRONMENT))
     assert code == 0, out
     kept = kept_environments(tmp_path / HOME)
-    assert {(one["CUDA_VISIBLE_DEVICES"], one["KD_SWEEPS_GPU"]) for one in kept} == {("0", "0"), ("1", "1")}
-    assert not [one for one in kept if set(THREADS) & set(one)]
+    assert {(env["CUDA_VISIBLE_DEVICES"], env["KD_SWEEPS_GPU"]) for env in kept} == {("0", "0"), ("1", "1")}
+    assert not [env for env in kept if set(THREADS) & set(env)]
 
 
-def test_a_refusal_of_slurm_is_one_line_with_its_words(
+def test_a_refusal_of_slurm_is_one_line_with_its_message(
     slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: KdSweeps
 ) -> None:
     for option, message in (
@@ -301,7 +304,7 @@ def test_a_refusal_of_slurm_is_one_line_with_its_words(
     assert slurm.members() == {}
 
 
-def test_without_slurm_it_is_one_line(
+def test_without_slurm_the_error_is_one_line(
     watched: Watched, postgres_url: str, kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -86,7 +86,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
         f'--output="{tmp_path}/100 %%/kd-sweeps/log/{log_folder(resolve(), "mnist-kd").name}/slurm-%A_%a.log"',
     ]
     assert "g3heim" not in out + err
-    assert not (tmp_path / "100 %").exists(), "a dry run makes nothing"
+    assert not (tmp_path / "100 %").exists(), "a dry run creates nothing"
     checked = subprocess.run(["bash", "-n"], input=out, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 
@@ -107,8 +107,8 @@ def test_conflicting_options_are_reported_in_one_line(
     words: list[str], code: int, message: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
-    found, out, err = kd_sweeps("launch", "s", *words)
-    assert (found, out) == (code, "")
+    exit_code, out, err = kd_sweeps("launch", "s", *words)
+    assert (exit_code, out) == (code, "")
     assert message in err.splitlines()[-1]
 
 

@@ -1,4 +1,4 @@
-"""Exports read by the trackers' own libraries. Skipped where a library is not installed: they are extras."""
+"""Exports read by the trackers' own libraries, which are extras: tests skip where one is not installed."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 from tests.support.sweeps.typed_commands import KdSweeps
 
-# What the libraries warn of is theirs: MLflow's mapping uses what SQLAlchemy 2.1 deprecates.
+# Not this project's warnings: MLflow's mapping, for example, uses what SQLAlchemy 2.1 deprecates.
 pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
 
 FINGERPRINT = "f" * 64
@@ -59,7 +59,9 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     assert err.splitlines()[-1] == f"to see them: mlflow ui --backend-store-uri {uri}"
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("base")
-    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
+    runs = {
+        logged.data.tags["task"]: logged for logged in client.search_runs([experiment.experiment_id], max_results=1000)
+    }
     assert out == f"{len(runs)} runs written into runs, 0 already there\n"
     assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(runs)
     best = runs["transfer#target.best.1"]
@@ -75,17 +77,17 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
 
 def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path) -> None:
     assert trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run()], tmp_path).written == 1
-    # More of the sweep is done: one run has its test accuracy by now, another one is new.
+    # Later, one run has its test accuracy, and another run is new.
     later = trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run(test_accuracy=0.5), run("search#1")], tmp_path)
     assert (later.written, later.there) == (2, 0)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("s").experiment_id
-    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
+    runs = {logged.data.tags["task"]: logged for logged in client.search_runs([experiment])}
     assert set(runs) == {"search#0", "search#1"}
     first = runs["search#0"]
     assert first.data.metrics == {"epoch_val_accuracy": 0.75, "val_accuracy": 0.75, "test_accuracy": 0.5}
     steps = client.get_metric_history(first.info.run_id, "epoch_val_accuracy")
-    assert [(one.step, one.value) for one in steps] == [(1, 0.5), (3, 0.75)]
+    assert [(step.step, step.value) for step in steps] == [(1, 0.5), (3, 0.75)]
     assert (first.info.start_time, first.info.end_time) == (1_700_000_000_250, 1_700_000_002_500)
     with pytest.raises(Exception, match="has an experiment s of another spec"):
         trackers.write_mlflow(mlflow, "s", "0" * 64, [run()], tmp_path)
@@ -104,17 +106,17 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     first = trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
     assert (first.written, first.there) == (2, 0)
     folders = sorted((tmp_path / "wandb").iterdir())
-    assert {one.name.rpartition("-")[2] for one in folders} == {
+    assert {folder.name.rpartition("-")[2] for folder in folders} == {
         trackers.run_id(run()),
         trackers.run_id(run("search#1")),
     }
     (file,) = (tmp_path / "wandb").glob(f"*-{trackers.run_id(run())}/run-*.wandb")
     data = file.read_bytes()
-    # A record of it is Protocol Buffers with values as JSON text: names and numbers stand in it as they are.
+    # Its records are Protocol Buffers with values as JSON text, so names and numbers are in the bytes as text.
     for text in ("temperature", "4.5", "epoch_val_accuracy", "0.75", "search#0", "stage:search", "seed:7"):
         assert text.encode() in data, text
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert b"g3heim" not in everything, "what was typed is written nowhere"
+    assert b"g3heim" not in everything, "the typed command must not be stored"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wandb"], "nothing half-written is left"
     again = trackers.write_wandb(wandb, "s", [run(), run("search#2")], tmp_path)
     assert (again.written, again.there) == (1, 1)

@@ -20,7 +20,7 @@ def of(url: str, name: str) -> dict[str, Run]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A finished sweep "base", "half" with an untested target, and "fresh" without a result."""
+    """Return the URL of the sweeps "base", finished, "half", its target untested, and "fresh", without a result."""
     url = f"sqlite:///{tmp_path_factory.mktemp('runs')}/s.db"
     with trials_in_memory():
         add(url, "base")

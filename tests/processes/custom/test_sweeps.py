@@ -16,7 +16,7 @@ from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
 from sweeps.usecases.create import create_sweep
 from tests.processes.custom.own_training import train
-from tests.support.custom.specs import SCRIPT, TRAIN, spec, write
+from tests.support.custom.specs import TRAIN, spec, write
 from tests.support.faults.crews import environment
 from tests.support.present import present
 from tests.support.sweeps.archived_sweeps import records
@@ -33,6 +33,18 @@ SMALL: Mapping[str, Any] = {
 }
 TASKS = 3 * (2 + 2 + 3)
 """Of three searches: trials, confirms with the default, and best, untreated and default."""
+# The training of TRAIN as a program.
+SCRIPT = """#!/bin/sh
+if [ "$KD_SWEEPS_TEST" = 1 ]; then
+    printf '{"test": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score")"
+    exit
+fi
+awk -v t="$1" -v a="$2" -v s="$3" 'BEGIN {
+    srand(s); printf "%.6f", 0.9 - 0.02 * log(t / 4) ^ 2 - 0.1 * (a - 0.3) ^ 2 + rand() / 500
+}' > "$KD_SWEEPS_FOLDER/score"
+echo "a line of $KD_SWEEPS_DATASET before the result"
+printf '{"validation": %s, "agreement": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score")" "$2"
+"""
 
 
 def trainer(folder: Path, kind: str) -> dict[str, Any]:
@@ -69,14 +81,14 @@ def answer(url: str, name: str) -> str:
 
 @pytest.fixture(scope="module", params=["function", "command"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The training, and the storage with the sweep "s" that one worker has finished."""
+    """Return the kind of training, the URL of a sweep "s" that one worker finished, and its folder."""
     folder = tmp_path_factory.mktemp(request.param)
     url = new(folder, request.param, "s")
     assert worker(url, "s", folder).wait(300) == 0
     return request.param, url, folder
 
 
-def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
+def test_two_workers_one_of_them_killed_repeatedly_give_the_same_answer(
     finished: Finished,
 ) -> None:
     kind, url, folder = finished
@@ -94,7 +106,7 @@ def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
         doomed.wait()
     assert steady.wait(300) == 0
     assert answer(other, "two") == alone
-    assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is gone"
+    assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is removed"
 
 
 def test_a_custom_sweep_can_be_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: KdSweeps) -> None:
@@ -163,7 +175,7 @@ def test_deleting_a_sweep_removes_its_folders(
     assert list((tmp_path / "cache").rglob("epochs")) != []
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     delete = ("delete", "r", "--yes", "--storage", url)
-    wait_until(lambda: kd_sweeps(*delete)[0] == 0, "its lease is good", every_s=0.5)
+    wait_until(lambda: kd_sweeps(*delete)[0] == 0, "its lease has not lapsed", every_s=0.5)
     assert list((tmp_path / "cache").rglob("epochs")) == []
 
 

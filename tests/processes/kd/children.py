@@ -1,4 +1,4 @@
-"""What child processes run; a separate module, so that each imports next to nothing."""
+"""Functions of child processes, in a module of their own because each process imports it."""
 
 import os
 import signal
@@ -13,19 +13,19 @@ from kd.tools.processes import Report, run_in_subprocess
 Function = Callable[[Report], Any]
 
 
-def go_on() -> None:
+def ignore_step() -> None:
     pass
 
 
 def _add(report: Report, first: int, second: int) -> tuple[int, int, int]:
-    for number in (signal.SIGTERM, signal.SIGINT):  # as a whole job or terminal is signalled
+    for number in (signal.SIGTERM, signal.SIGINT):  # as when a whole job or terminal is signalled
         os.kill(os.getpid(), number)
     report(0.5, "half way")
     return first + second, os.getpid(), os.getppid()
 
 
 def add_in_a_grandchild(report: Report, first: int, second: int) -> object:
-    return run_in_subprocess(_add, first, second, on_step=go_on, on_report=report)
+    return run_in_subprocess(_add, first, second, on_step=ignore_step, on_report=report)
 
 
 def raise_error(report: Report) -> None:
@@ -57,7 +57,7 @@ def sleep(report: Report, numbers: Path | None) -> None:
 
 
 def sleep_in_a_grandchild(report: Report, numbers: Path) -> None:
-    run_in_subprocess(sleep, numbers, on_step=go_on)
+    run_in_subprocess(sleep, numbers, on_step=ignore_step)
 
 
 def print_much(report: Report) -> int:

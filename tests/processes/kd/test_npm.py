@@ -1,4 +1,4 @@
-"""Packages from a local npm registry, with honest and with hostile content."""
+"""Packages from a local npm registry, with good and with hostile content."""
 
 import base64
 import hashlib
@@ -82,7 +82,7 @@ def test_a_silent_registry_times_out(
 
 
 def run(script: str, folder: Path, *, timeout_s: float = 60, progress: Progress | None = None) -> None:
-    """Run a client that starts another program and writes its process number into a file."""
+    """Run a shell script in place of npm."""
     (folder / "empty").mkdir()
     registries.run_client(
         ["sh", "-c", script], folder, "npm pack", timeout_s=timeout_s, watched=folder / "empty", progress=progress

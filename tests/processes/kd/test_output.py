@@ -10,15 +10,15 @@ import pytest
 from kd.tools.processes import forgiving
 from tests.support.paths import REPOSITORY
 
-FULL = Path("/dev/full")  # every write into it fails as on a full disk
+FULL = Path("/dev/full")  # every write to it fails as on a full disk
 
 PROGRAM = """
 import sys
 from kd.tools.processes import run_in_subprocess
-from tests.processes.kd.children import go_on, print_much
+from tests.processes.kd.children import ignore_step, print_much
 
 if __name__ == "__main__":
-    sys.exit(run_in_subprocess(print_much, on_step=go_on))
+    sys.exit(run_in_subprocess(print_much, on_step=ignore_step))
 """
 
 
@@ -39,4 +39,4 @@ def test_all_output_arrives_on_a_disk_with_space(capfd: pytest.CaptureFixture[st
             os.write(1, b"between\n")
     out, err = capfd.readouterr()
     assert [text.split().count("noise") for text in (out, err)] == [5000, 5000]
-    assert out.startswith("noise 0\nbetween\nnoise 1\n"), "and each line at once"
+    assert out.startswith("noise 0\nbetween\nnoise 1\n"), "each line must be passed on at once"

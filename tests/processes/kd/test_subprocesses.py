@@ -24,23 +24,23 @@ def the_child() -> int:
     return child.pid
 
 
-def test_result_and_reports_come_from_a_child_of_a_child_and_signals_are_left_to_the_parents() -> None:
-    heard: list[tuple[float, str]] = []
+def test_a_grandchild_returns_its_result_and_reports_and_ignores_signals() -> None:
+    reports: list[tuple[float, str]] = []
     total, pid, parent = run_in_subprocess(
         children.add_in_a_grandchild,
         2,
         3,
-        on_step=children.go_on,
-        on_report=lambda part, text: heard.append((part, text)),
+        on_step=children.ignore_step,
+        on_report=lambda part, text: reports.append((part, text)),
     )
     assert total == 5
     assert len({pid, parent, os.getpid()}) == 3
-    assert heard == [(0.5, "half way")]
+    assert reports == [(0.5, "half way")]
 
 
 def test_an_exception_of_the_function_arrives_with_the_childs_traceback() -> None:
     with pytest.raises(ValueError, match="nine is too many") as error:
-        run_in_subprocess(children.raise_error, on_step=children.go_on)
+        run_in_subprocess(children.raise_error, on_step=children.ignore_step)
     assert "in raise_error" in "".join(error.value.__notes__)
 
 
@@ -49,14 +49,14 @@ def test_an_exception_of_the_function_arrives_with_the_childs_traceback() -> Non
     [
         (children.raise_unpicklable, SubprocessFailed, "cannot be sent"),
         (children.exit_3, SubprocessFailed, r"sys.exit\(3\) was called in the child process"),
-        (children.kill_itself, SubprocessKilled, "memory"),  # which may be why
+        (children.kill_itself, SubprocessKilled, "memory"),  # the usual cause
     ],
 )
 def test_a_child_without_an_answer_is_an_error_with_the_reason(
     function: children.Function, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message) as caught:
-        run_in_subprocess(function, on_step=children.go_on)
+        run_in_subprocess(function, on_step=children.ignore_step)
     assert type(caught.value) is error
 
 
@@ -83,7 +83,7 @@ def test_a_stopping_parent_does_not_report_the_death_of_its_child() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_an_exception_of_on_step_ends_a_child_even_if_it_is_frozen_before_it_has_read_its_job() -> None:
+def test_an_exception_of_on_step_ends_a_child_even_if_frozen_before_it_reads_its_job() -> None:
     frozen: list[int] = []
 
     def freeze_then_stop() -> None:
@@ -102,9 +102,9 @@ def test_no_descendant_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> N
     program.write_text(
         "import sys, pathlib\n"
         "from kd.tools.processes import run_in_subprocess\n"
-        "from tests.processes.kd.children import go_on, sleep_in_a_grandchild\n"
+        "from tests.processes.kd.children import ignore_step, sleep_in_a_grandchild\n"
         "if __name__ == '__main__':\n"
-        "    run_in_subprocess(sleep_in_a_grandchild, pathlib.Path(sys.argv[1]), on_step=go_on)\n"
+        "    run_in_subprocess(sleep_in_a_grandchild, pathlib.Path(sys.argv[1]), on_step=ignore_step)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     numbers = tmp_path / "numbers"
@@ -119,12 +119,12 @@ def test_no_descendant_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> N
 
 def test_a_generator_resumes_at_the_next_request(tmp_path: Path) -> None:
     with started(children.count, tmp_path) as child:
-        assert child.result(on_step=children.go_on) == 1
+        assert child.result(on_step=children.ignore_step) == 1
         time.sleep(0.3)
         assert [path.name for path in tmp_path.iterdir()] == ["1"]
-        assert child.result(on_step=children.go_on) == 2
+        assert child.result(on_step=children.ignore_step) == 2
         with pytest.raises(SubprocessFailed, match="the child process has no further result"):
-            child.result(on_step=children.go_on)
+            child.result(on_step=children.ignore_step)
 
 
 _EXITS = """
@@ -133,8 +133,8 @@ from pathlib import Path
 from kd.tools.processes import started
 from tests.processes.kd import children
 
-open_one = started(children.count, Path(sys.argv[1]), group=True)
-print(open_one.__enter__().result(on_step=children.go_on), flush=True)
+child = started(children.count, Path(sys.argv[1]), group=True)
+print(child.__enter__().result(on_step=children.ignore_step), flush=True)
 sys.exit(0)
 """
 

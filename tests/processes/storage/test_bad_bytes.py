@@ -30,7 +30,7 @@ COMMANDS = {
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of a small sweep "s" to damage; the workers' logs go to a folder of the test."""
+    """Return the URL of a small sweep "s" to damage; the workers' logs go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return plain(created(f"sqlite:///{tmp_path}/x.db"))
 
@@ -53,7 +53,7 @@ class Commands:
         """Return the one line of a command that fails as expected."""
         code, out, lines = self.run(command)
         assert (code, out) == (1, ""), (code, out)
-        # `launch` also tells what it saw of its workers, and when it began.
+        # `launch` and `worker` log other lines before it.
         last = lines[-1]
         assert last.startswith("kd-sweeps: ")
         assert command in ("launch", "worker") or len(lines) == 1, lines

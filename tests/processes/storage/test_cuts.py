@@ -20,7 +20,7 @@ from storage.studies.mirror import Mirror, Undrawn
 from storage.studies.space import MARK_ATTR, Range, Trial
 from storage.studies.studies import open_studies
 from storage.tables import TaskRecord
-from tests.support.faults.fault_tools import CutBefore, backend, errors_of
+from tests.support.faults.fault_tools import errors_of
 from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
@@ -42,6 +42,11 @@ def engine(server: PostgresServer) -> Iterator[Engine]:
         yield engine
 
 
+def backend(connection: sqlalchemy.Connection) -> int:
+    """Return the process number of the server's backend for this connection."""
+    return int(connection.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]
+
+
 def on_commit(engine: Engine, do: Callable[[sqlalchemy.Connection], None]) -> None:
     """Run `do` just before the next commit of this engine."""
     event.listen(engine, "commit", do, once=True)
@@ -55,7 +60,7 @@ def test_cuts_between_calls_go_unnoticed(
     for name, step in STEPS.items():
         claim = claimed(engine, sweep)
         assert server.terminate(str(engine.url.database)) == 1
-        # `renew` is tried only once, so that this one shows the connection itself being looked after.
+        # `renew` is not retried, so its success shows that the connection was tested before use.
         assert step(engine, claim), name
 
 
@@ -63,7 +68,7 @@ def test_cuts_between_calls_go_unnoticed(
 def test_a_step_cut_just_before_its_commit_is_done_once(server: PostgresServer, engine: Engine, name: str) -> None:
     sweep = new_sweep(engine, number=1)
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
-    claim = claimed(engine, sweep)  # which leaves no trace of its first try
+    claim = claimed(engine, sweep)  # its first try leaves no trace
     assert [task.attempt for task in queries.running_tasks(engine, sweep)] == [1]
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
     seen = errors_of(engine)
@@ -97,12 +102,41 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_reaped(server: PostgresServ
         assert proxy.lost == 1, "the answer was not lost"
         assert tasks.renew(far, claim, 60.0)
         far.dispose()
-    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them by the claim whose answer was lost"
+    assert len(queries.running_tasks(engine, sweep)) == 2, "one is of the claim whose answer was lost"
     time.sleep(0.4)
     assert [key for key, _, _ in reap(engine, sweep, cap=None)] == ["search#0"]
     assert finished(engine, claim)
     assert finished(engine, claimed(engine, sweep))
     assert states(engine, sweep) == {"search": "closed"}
+
+
+class CutBefore:
+    """Cuts the connection that is about to send the `at`-th statement from now on, commits included.
+
+    Counts what this process sends to the database of `engine`, also through Optuna's engine.
+    """
+
+    def __init__(self, at: int, server: PostgresServer, engine: Engine) -> None:
+        self.done = False
+        self._left, self._server = at, server
+        self._database = engine.url.database
+        event.listen(Engine, "before_cursor_execute", self._statement)
+        event.listen(Engine, "commit", self._count)
+        self.no_more = lambda: (
+            event.remove(Engine, "before_cursor_execute", self._statement),
+            event.remove(Engine, "commit", self._count),
+        )
+
+    def _statement(self, connection: sqlalchemy.Connection, *statement: object) -> None:
+        self._count(connection)
+
+    def _count(self, connection: sqlalchemy.Connection) -> None:
+        if connection.engine.url.database != self._database:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.done = True
+            self._server.terminate_backend(backend(connection))
 
 
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
@@ -113,7 +147,7 @@ def test_each_attempt_has_one_trial_wherever_the_mirrors_connection_is_cut(
         studies.create("s", metric="accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
         new_sweep(engine, number=200)
         sweep = queries.find_sweep(engine, "s")
-        mirror, drawn = Mirror(studies, lambda sweep: show), 0
+        mirror, drawn = Mirror(studies, lambda sweep: trial_of), 0
         for at in itertools.count(1, every):
             claim = claimed(engine, sweep.id)
             assert tasks.save_point(engine, claim, {"alpha": 0.5})
@@ -128,13 +162,13 @@ def test_each_attempt_has_one_trial_wherever_the_mirrors_connection_is_cut(
             drawn += 1
             if not cut.done:
                 break
-        assert drawn * every > 20, "it sends more statements than that"
+        assert drawn * every > 20, "too few statements were cut"
         trials = optuna.load_study(study_name="s", storage=studies.storage).trials
         assert [trial.state.name for trial in trials] == ["COMPLETE"] * drawn
         assert {(trial.value, trial.user_attrs["result"]) for trial in trials} == {(0.5, 1)}
 
 
-def show(row: Undrawn) -> Trial:
+def trial_of(row: Undrawn) -> Trial:
     mark = {"task": row.key, "attempt": row.number}
     ended = row.state == "done"
     return Trial(

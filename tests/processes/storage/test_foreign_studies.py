@@ -1,4 +1,4 @@
-"""Studies of other programs are never changed, even where a sweep wants their names."""
+"""Studies of other programs are never changed, even if a sweep needs their names."""
 
 import contextlib
 import os
@@ -74,7 +74,7 @@ def names(url: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished sweep as an archive."""
+    """Return a finished sweep as an archive."""
     folder = tmp_path_factory.mktemp("archive")
     url = created(f"sqlite:///{folder}/a.db")
     work(url, quadratic)
@@ -101,8 +101,8 @@ def test_a_name_of_a_foreign_study_is_refused_and_nothing_is_created(storage_url
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_copy_of_a_sweeps_study_does_not_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
-    """A copy in another storage, or under another name, has the same attributes."""
+def test_a_copy_of_a_sweeps_study_is_foreign(storage_url: str, tmp_path: Path) -> None:
+    """A copy in another storage, or under another name, has the attributes of the original."""
     created(f"sqlite:///{tmp_path}/from.db")
     created(storage_url, name="other")
     with stock(f"sqlite:///{tmp_path}/from.db") as source, stock(storage_url) as target:
@@ -118,7 +118,7 @@ def test_a_copy_of_a_sweeps_study_does_not_count_as_left_by_a_create(storage_url
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_foreign_study_in_the_place_of_a_sweeps_is_left_alone(storage_url: str, tmp_path: Path) -> None:
+def test_a_foreign_study_that_replaced_a_sweeps_is_left_alone(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
     with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
         for name in REPLACED:
@@ -131,10 +131,10 @@ def test_a_foreign_study_in_the_place_of_a_sweeps_is_left_alone(storage_url: str
     publish(url, "s")
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     with open_sweep(url, "s") as (engine, sweep):
-        found = audit(engine, sweep).violations
+        violations = audit(engine, sweep).violations
     gone = [f"study {name} was deleted by another tool" for name in REPLACED]
-    assert [line.text.split(",")[0] for line in found] == gone
-    assert all("another program has created one of that name" in line.text for line in found)
+    assert [line.text.split(",")[0] for line in violations] == gone
+    assert all("another program has created one of that name" in line.text for line in violations)
     with pytest.raises(SpecConflict, match="belongs to another program"):
         create_sweep(url, "s", SMALL)
     assert delete(url, "s").studies == len(NAMES) - len(REPLACED)
@@ -204,7 +204,7 @@ def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(
             made.append(point)
 
     monkeypatch.setattr("storage.studies.studies.failpoint", make_meanwhile)
-    for _ in range(2):  # the second distinguishes what the first one left from the foreign study
+    for _ in range(2):  # the second create finds what the first one left, and the foreign study
         with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* belongs to another program"):
             create_sweep(resolve(storage_url), "s", SMALL)
         assert names(storage_url) == ["s.confirm"]

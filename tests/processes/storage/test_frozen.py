@@ -14,7 +14,7 @@ from tests.support.sweeps.small_sweeps import created
 
 pytestmark = pytest.mark.processes
 SILENCE_S = 2.0
-SLOWER_S = 1.5  # a machine under load
+SLOWER_S = 1.5  # allowance for a machine under load
 
 
 def test_a_frozen_database_is_an_error_in_time_and_the_next_query_after_the_thaw_succeeds(
@@ -25,7 +25,7 @@ def test_a_frozen_database_is_an_error_in_time_and_the_next_query_after_the_thaw
     engine = open_engine(url)
     assert queries.is_sweep(engine, "s")
     with server.frozen():
-        time.sleep(1.1)  # its connection is tested before the next use, so that there are two things to wait for
+        time.sleep(1.1)  # then its connection is tested before use, which is a second answer to wait for
         for question in (
             lambda: queries.is_sweep(engine, "s"),
             lambda: queries.is_sweep(engine, "s"),  # its connection was thrown away: it needs a new one

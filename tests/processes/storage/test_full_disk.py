@@ -19,7 +19,7 @@ FULL = "disk is full; free space there; the workers wait"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 16 MB, enough for a small sweep."""
+    """Yield a disk of 16 MB, enough for a small sweep."""
     try:
         with small_disk(tmp_path / "disk", megabytes=16) as made:
             yield made
@@ -56,7 +56,7 @@ def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(di
     output += process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert output.count(FULL) == 1
-    for bad in ("takes its place", "does not move", "Traceback"):  # no worker died of it, and none was ended
+    for bad in ("takes its place", "does not move", "Traceback"):  # no worker died or was ended
         assert bad not in output
     counted(url)
 
@@ -92,5 +92,5 @@ def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_anot
     assert "Traceback" not in output
     with open_sweep(url, "s") as (engine, sweep):
         tries = queries.attempts_of(engine, sweep.id, "search#1") or []
-    assert [one.state for one in tries] == ["released", "done"]
+    assert [attempt.state for attempt in tries] == ["released", "done"]
     counted(f"sqlite:///{tmp_path}/s.db")

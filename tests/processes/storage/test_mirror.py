@@ -19,17 +19,17 @@ from sweeps.plan.trials import opened_mirror
 from tests.support.faults.storms import count
 from tests.support.sweeps.small_sweeps import FORK, created, draw, start_worker, wait_until
 
-SILENT_S = 1  # 30 outside of tests
+SILENT_S = 1  # instead of 30
 
 
 def start_mirror(url: str, *, crash_at: str = "", stop_at: str = "") -> BaseProcess:
     """Start a process that mirrors continuously, and dies or stops itself at a step."""
-    process = FORK.Process(target=_look_on, args=(url, crash_at, stop_at), daemon=True)
+    process = FORK.Process(target=_mirror, args=(url, crash_at, stop_at), daemon=True)
     process.start()
     return process
 
 
-def _look_on(url: str, crash_at: str, stop_at: str) -> None:
+def _mirror(url: str, crash_at: str, stop_at: str) -> None:
     os.environ[VARIABLE] = crash_at
     passed: list[str] = []
 
@@ -82,7 +82,7 @@ def test_a_mirror_resumed_after_another_took_over_doubles_no_trial(storage_url: 
     worker = start_worker(storage_url, seconds=0.3)  # long enough to be seen running
     worker.join(120)
     assert worker.exitcode == 0
-    wait_until(lambda: _is_stopped(stopped), "it never came to that point")
+    wait_until(lambda: _is_stopped(stopped), "it did not reach that point")
     other = start_mirror(storage_url)
     engine = open_engine(url, read_only=True)
     sweep = queries.find_sweep(engine, "s")
@@ -93,7 +93,7 @@ def test_a_mirror_resumed_after_another_took_over_doubles_no_trial(storage_url: 
         assert backlog(engine, sweep.id).count
     os.kill(stopped.pid or 0, signal.SIGCONT)
     wait_until(lambda: not backlog(engine, sweep.id).count, "no worker resumed")
-    time.sleep(0.5)  # what the stopped one would still write
+    time.sleep(0.5)  # time for writes of the resumed mirror
     end(stopped, other)
     engine.dispose()
     left = count(storage_url, name="s")

@@ -119,12 +119,12 @@ def test_an_extension_concurrent_with_the_last_finish_is_consistent(
     start = time.time() + 0.5
     jobs = []
     for n, sweep in enumerate(sweeps):
-        # From a little before the finish to a little after it, so that each of the two is first now and then.
+        # From just before to just after the finish, so that each of the two is first at times.
         at, shift = start + 0.1 * n, 0.002 * (n % 6 - 3)
         finish = eight.submit(finish_at, storage_url, claimed(engine, sweep), at)
         jobs.append((sweep, finish, eight.submit(extend_at, storage_url, sweep, "a", at + shift)))
     for sweep, finish, extension in jobs:
-        assert finish.result(), "the result is stored whatever comes first"
+        assert finish.result(), "the result is stored in either order"
         answer = extension.result()
         if answer == "a#more1.0":
             assert states(engine, sweep) == {"a": "open", "b": "blocked"}

@@ -17,7 +17,7 @@ from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 LONG_S = 600.0
-# One task of a search after the other, so that one of two workers waits; polling would be too late.
+# A search runs one task at a time, so that one of two workers waits; polling would be too late.
 PATIENT = override(SMALL, {"search.lag": 1, "search.trials": 8, "lease.interval_s": LONG_S, "lease.grace_s": LONG_S})
 
 
@@ -38,7 +38,7 @@ def test_workers_whose_launch_was_killed_finish_the_sweep_and_end(storage_url: s
     with open_sweep(url, "s") as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
         wait_until(lambda: len(queries.running_tasks(engine, sweep.id)) > 0, "no task runs", LONG_S)
         launch.kill()
-        wait_until(lambda: queries.outlook(engine, sweep.id).unended == 0, "its workers do not go on", LONG_S)
+        wait_until(lambda: queries.outlook(engine, sweep.id).unended == 0, "its workers did not continue", LONG_S)
 
         def all_ended() -> bool:
             return all(record.ended_at is not None for record in workers.records(engine, sweep.id))
@@ -48,7 +48,7 @@ def test_workers_whose_launch_was_killed_finish_the_sweep_and_end(storage_url: s
 
 
 def test_workers_whose_launch_is_frozen_continue(tmp_path: Path) -> None:
-    """They poll once in an interval of their lease."""
+    """They poll once per interval of their lease."""
     url = created(f"sqlite:///{tmp_path}/s.db", override(PATIENT, {"lease.interval_s": 1.0}))
     with open_sweep(url, "s") as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
         wait_until(lambda: len(queries.running_tasks(engine, sweep.id)) > 0, "no task runs", LONG_S)
@@ -61,7 +61,7 @@ def test_workers_whose_launch_is_frozen_continue(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[PostgresServer]:
-    """A server with its default settings: 100 connections, of which 3 are for the superuser."""
+    """Yield a server with its default settings: 100 connections, of which 3 are for the superuser."""
     with running_server(max_connections=100) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""A real worker process dies as by kill -9 between any two of its steps; the next one loses and doubles nothing."""
+"""A real worker dies as by kill -9 between any two of its steps; nothing is lost or doubled."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ OWN = override(SMALL, {"transfer.target_arms": ["best", "scratch-own", "native"]
 @pytest.mark.slow_on("postgres")
 def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_url: str, point: str) -> None:
     url = created(storage_url)
-    # The third time: not the first task of all, so that there is something to lose.
+    # At the third task, so that there is something to lose.
     doomed = start_worker(storage_url, crash_at=f"{point}:3")
     doomed.join(60)
     assert doomed.exitcode == -9
@@ -32,7 +32,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     tasks = records(url)
     assert {task.state for task in tasks.values()} == {"done"}
     assert done_before == {key: tasks[key].score for key in done_before}, "a result changed"
-    # The task at work was tried a second time, unless it was done already when its worker died.
+    # The current task has a second attempt, unless it was done when its worker died.
     stored = POINTS["worker"].index(point) >= POINTS["worker"].index("finished")
     assert Counter(task.attempt for task in tasks.values()) == (
         {1: len(tasks)} if stored else {1: len(tasks) - 1, 2: 1}
@@ -58,7 +58,7 @@ def test_a_worker_killed_while_recipes_are_tried_does_not_change_the_choice_or_i
     assert [worker.exitcode for worker in workers] == [0, 0]
     tasks = records(url)
     assert {task.state for task in tasks.values()} == {"done"}
-    # All of them have one T and alpha, and so one score here: the first of equals, which is the recipe of the spec.
+    # All recipes have the same T and alpha, so the same score here: the first one wins, which is that of the spec.
     with open_sweep(url, "s") as (engine, sweep):
         chosen = queries.selections(engine, sweep.id)["recipes.best:target"]
     params = present(tasks["transfer#target.scratch-own.0"].params)
@@ -69,6 +69,6 @@ def test_a_worker_killed_while_recipes_are_tried_does_not_change_the_choice_or_i
 
 
 def _before_recipes() -> int:
-    """Return how many tasks one worker ends before the first of that stage: all but those that wait for it."""
+    """Return how many tasks one worker does before the first recipe: all that do not wait for recipes."""
     after = ("recipes", "transfer", "measure")
     return sum(not task.phase.startswith(after) for task in make_plan(OWN).tasks)

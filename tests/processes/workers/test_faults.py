@@ -32,7 +32,7 @@ LONG = storm_spec()
 
 
 def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Count]:
-    """Run a sweep with four processes while `fault` disturbs the database; return what is left."""
+    """Run a sweep with four processes while `fault` disturbs the database; return its course and counts."""
     new_storm(url, spec)
     crew = Nursery(url, log=log)
     try:
@@ -48,7 +48,7 @@ def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Cou
 
 
 def check(course: Course, books: Count, log: Path) -> None:
-    """Check that no worker gave up, everything is there once, and the log is readable and keeps the secret."""
+    """Check that no worker gave up, nothing is lost or doubled, and the log has no traceback and no password."""
     assert course.exits == {0: WORKERS}, log.read_text()
     assert books.clean, (books, log.read_text())
     text = log.read_text()
@@ -71,7 +71,7 @@ def test_a_server_stopped_under_load_and_started_again_loses_nothing(
     outage = Outage(server, url, seconds=seconds, mode=mode)
     with (tmp_path / "log").open("wb") as log:
         course, books = under(url, SHORT if seconds < 5 else LONG, outage, log)
-    assert outage.injected == 1, "the sweep was over before"
+    assert outage.injected == 1, "the sweep ended before the fault"
     check(course, books, tmp_path / "log")
 
 
@@ -96,7 +96,7 @@ def test_a_file_locked_by_another_process_under_load_loses_nothing(tmp_path: Pat
     lock = LockedFile(url, seconds=seconds)
     with (tmp_path / "log").open("wb") as log:
         course, books = under(url, SHORT if seconds < 5 else LONG, lock, log)
-    assert lock.injected == 1, "the sweep was over before"
+    assert lock.injected == 1, "the sweep ended before the fault"
     check(course, books, tmp_path / "log")
 
 

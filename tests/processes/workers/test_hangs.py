@@ -1,4 +1,4 @@
-"""What neither dies nor ends: the sweep still ends, loses nothing, and reports what happened."""
+"""Tasks and workers that hang: the sweep still ends, loses nothing, and reports what happened."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
 @contextmanager
 def ended_well(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
-    """Return storage and sweep, after checking that all tasks are done and the audit is clean."""
+    """Yield storage and sweep, after checking that all tasks are done and the audit is clean."""
     with open_sweep(url, "s") as (engine, sweep):
         assert {task.state for task in tasks_of(engine)} == {"done"}
         books = audit(engine, sweep)
@@ -55,7 +55,7 @@ if claim.key == "transfer#target.native.0":
 
 
 def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_processes(tmp_path: Path) -> None:
-    """One worker after the other meets the next fault. The last one's leftovers hold nothing up."""
+    """Each worker meets the next fault. The thread and exit handler of the last one delay nothing."""
     url = created(f"sqlite:///{tmp_path}/s.db", IMPATIENT)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -63,7 +63,7 @@ def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_process
     code, out = launched(env, workers=1)
     assert code == 0, out
     assert "finished. Next:" in out
-    assert list(temporary.iterdir()) == [], "of a worker that died, neither"
+    assert list(temporary.iterdir()) == [], "files of dead workers are removed, too"
     assert not is_alive(int((tmp_path / "home" / "child").read_text()))
     endings = re.findall(r"^worker \S+ (.*)$", out, re.MULTILINE)
     replaced = "; its task is back in the queue; starting another"
@@ -75,16 +75,16 @@ def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_process
         f"was killed by signal 9{replaced}",
     ]
     assert "noise of a library" not in out
-    assert "native.search#1 attempt 1\n" in out, "its own last line"
+    assert "native.search#1 attempt 1\n" in out, "the last line of the worker's own log"
     with ended_well(url) as (engine, sweep):
         tries = {task.key: queries.attempts_of(engine, sweep, task.key) or [] for task in tasks_of(engine)}
         records = workers.records(engine, sweep)
     lost = ("lost", "lost worker")
     met = {"search#1": ("failed", "timeout"), "search#2": ("failed", "timeout"), "search#3": lost}
     met |= {"native.search#1": lost, "transfer#target.best.0": lost}
-    assert {key: [(one.state, one.error_class) for one in each] for key, each in tries.items() if len(each) > 1} == {
-        key: [ending, ("done", None)] for key, ending in met.items()
-    }
+    assert {
+        key: [(attempt.state, attempt.error_class) for attempt in each] for key, each in tries.items() if len(each) > 1
+    } == {key: [ending, ("done", None)] for key, ending in met.items()}
     for key in ("search#1", "search#2"):
         assert tries[key][0].reason == "no step for 1 s (limits.search)"
         assert "StepTimeout" in (tries[key][0].trace or "")
@@ -105,8 +105,8 @@ def test_a_task_that_always_hangs_fails_at_its_cap_and_the_sweep_continues(tmp_p
     task = tasks["search#1"]
     assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 3)
     assert {task.state for task in tasks.values()} == {"done", "failed"}
-    assert code == 0, out  # one lost point of a search is no failure of the sweep
-    assert out.count("stopped itself because its task hung") == 3, "which are no quick deaths of a worker"
+    assert code == 0, out  # one lost trial does not fail a sweep
+    assert out.count("stopped itself because its task hung") == 3, "hangs do not count as deaths at start"
 
 
 FREEZE_AT = """
@@ -124,7 +124,7 @@ os.environ.update({{failpoints.VARIABLE: next((at for at in {points} if not (HOM
 
 @pytest.mark.slow
 def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: str, tmp_path: Path) -> None:
-    """One after the other, each worker at another step; a worker frozen between two transactions holds no lock."""
+    """Each worker is frozen at another step, always between two transactions, so it holds no lock."""
     points = POINTS["worker"]
     spec = override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8, "retry.lost_worker": 0})
     url = created(storage_url, spec)
@@ -133,7 +133,7 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
     custom.write_text(custom.read_text() + FREEZE_AT.format(points=points))
     code, out = 1, ""
     for _ in points:
-        if code:  # three that are frozen so soon after each other end a launch
+        if code:  # three workers frozen in quick succession end a launch
             code, output = launched(env, workers=1, timeout=300)
             out += output
     assert code == 0, out
@@ -152,5 +152,5 @@ def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "s is cancelled; to resume it: kd-sweeps resume s" in out
-    assert "; the sweep is cancelled\n" in out, "it ended itself, or was ended as frozen"
+    assert "; the sweep is cancelled\n" in out, "the worker ended for another reason"
     assert "takes its place" not in out

@@ -29,7 +29,7 @@ LONGER_S = GRACE_S + 3
 
 
 def attempt(url: str, how: str) -> None:
-    """One attempt, cancelled during a step that ends, or one that does not."""
+    """Run an attempt that is cancelled during a step; how: "ends", or anything else for an endless step."""
     with open_sweep(resolve(url), "s", write=True) as (engine, sweep):
         claim = tasks.claim(engine, sweep.id, worker="w", host="h", pid=os.getpid(), lease_s=60)
         assert claim is not None
@@ -45,7 +45,7 @@ def attempt(url: str, how: str) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A sweep for one test."""
+    """Return the URL of a storage with a sweep."""
     return str(created(f"sqlite:///{tmp_path}/s.db"))
 
 

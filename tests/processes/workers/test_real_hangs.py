@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 END_S = 500  # a sweep that has not ended by then never ends
 HANGS_S = 20  # a limit: importing TensorFlow and compiling take 8 on an idle core
 
-# One epoch on a hundred images. A slow machine may time out more than once: what shall end well has no cap.
+# One epoch on a hundred images. A slow machine may time out more than once, so retries have no cap.
 MICRO = override(
     SMALL,
     {f"{role}.{name}": value for role in ("source", "target") for name, value in {"images": 100, "epochs": 1}.items()}
@@ -96,19 +96,19 @@ def greedy(shape, classes):
     return dense(shape, classes)
 """
 
-# Every Python process of a test says that it was there.
-SAYS_SO = "import os, pathlib\n(pathlib.Path({folder!r}) / str(os.getpid())).touch()\n"
+# Every Python process of a test leaves a file with its process number.
+LEAVE_PID = "import os, pathlib\n(pathlib.Path({folder!r}) / str(os.getpid())).touch()\n"
 
 
 class Home:
-    """A folder with the user's module; its processes are known by their numbers."""
+    """A folder with the user's module and the process numbers of everything that ran in it."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.url = f"sqlite:///{folder}/s.db"
         self._folder, self._pids = folder, folder / "pids"
         self._pids.mkdir()
         (folder / "own_hangs.py").write_text(OWN)
-        (folder / "sitecustomize.py").write_text(SAYS_SO.format(folder=str(self._pids)))
+        (folder / "sitecustomize.py").write_text(LEAVE_PID.format(folder=str(self._pids)))
         monkeypatch.syspath_prepend(folder)
         self._env = os.environ | {
             "KD_SWEEPS_STORAGE": self.url,
@@ -120,7 +120,7 @@ class Home:
         created(self.url, override(MICRO, dict(changes)))
 
     def launched(self, *due: str, meanwhile: Callable[[], None] = lambda: None) -> str:
-        """Launch one worker and the pending hangs; return the output once no process is left."""
+        """Launch one worker with these hangs pending; return the output once no process is left."""
         for name in due:
             (self._folder / name).touch()
         with _ended(start_launch(self._env, workers=1)) as process:
@@ -132,21 +132,25 @@ class Home:
             out = process.communicate()[0]
         assert not [name for name in due if (self._folder / name).exists()], out
         deadline = time.monotonic() + 10  # children end within a second of their parents
-        while left := [one.name for one in self._pids.iterdir() if is_alive(int(one.name))]:
+        while left := [file.name for file in self._pids.iterdir() if is_alive(int(file.name))]:
             assert time.monotonic() < deadline, f"left behind: {left}\n{out}"
             time.sleep(0.1)
         return out
 
     def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
-        """Return the tasks with more than one attempt, after an audit."""
+        """Audit the sweep; return the attempts of tasks with more than one."""
         with open_sweep(self.url, "s") as (engine, sweep):
             books = audit(engine, sweep)
             assert (books.violations, books.warnings) == ([], [])
             every = tasks_of(engine)
-            assert {one.key for one in every if one.state != "done"} == set(failed)
-            made = {one.key: queries.attempts_of(engine, sweep.id, one.key) or [] for one in every}
-            self.reasons = {reason for each in made.values() for one in each if (reason := one.reason)}
-            return {key: [(one.state, one.error_class) for one in each] for key, each in made.items() if len(each) > 1}
+            assert {task.key for task in every if task.state != "done"} == set(failed)
+            made = {task.key: queries.attempts_of(engine, sweep.id, task.key) or [] for task in every}
+            self.reasons = {reason for each in made.values() for attempt in each if (reason := attempt.reason)}
+            return {
+                key: [(attempt.state, attempt.error_class) for attempt in each]
+                for key, each in made.items()
+                if len(each) > 1
+            }
 
     def at_work(self) -> list[RunningRecord]:
         with open_sweep(self.url, "s") as (engine, sweep):
@@ -187,16 +191,16 @@ def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fai
     seen: list[str] = []
 
     def freeze() -> None:
-        for one in home.at_work():
-            children = [pid for pid in descendants(one.pid) if b"multiprocessing-fork" in command_of(pid)]
-            due = one.stage == "baselines" or (one.stage == "teachers" and one.key not in seen)
+        for task in home.at_work():
+            children = [pid for pid in descendants(task.pid) if b"multiprocessing-fork" in command_of(pid)]
+            due = task.stage == "baselines" or (task.stage == "teachers" and task.key not in seen)
             if not children or not due:
                 continue
-            seen.append(one.key)
+            seen.append(task.key)
             for pid in children:
                 os.kill(pid, signal.SIGSTOP)
-            if one.stage == "teachers" and len(seen) == 2:
-                os.kill(one.pid, signal.SIGKILL)
+            if task.stage == "teachers" and len(seen) == 2:
+                os.kill(task.pid, signal.SIGKILL)
 
     out = home.launched(meanwhile=freeze)
     (baseline,) = {key for key in seen if key.startswith("baselines")}
@@ -207,7 +211,7 @@ def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fai
     assert (second[0], second[-1]) == (("lost", "lost worker"), ("done", None))
     assert "no step for 3 s (limits.baselines)" in home.reasons
     assert f"no step for {HANGS_S} s (limits.teachers)" in home.reasons
-    assert "finished. Next: " in out  # a comparison less is no failure of the sweep
+    assert "finished. Next: " in out  # a missing comparison does not fail the sweep
 
 
 def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_continues(home: Home) -> None:

@@ -28,7 +28,7 @@ def test_kills_during_200_tasks_lose_and_double_nothing(storage_url: str, seed: 
     assert ended.count.clean, ended.count
     assert ended.count.done == 200
     assert ended.kills >= 20
-    # "saved": at its task. The steps between are over in milliseconds; test_crashes.py dies at each of them.
+    # "saved" is during a task. The other steps take milliseconds; test_crashes.py kills at each of them.
     assert {"starting", "saved", "between tasks"} <= set(ended.during), "the kills met only part of a worker's life"
 
 
@@ -63,7 +63,7 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_con
     assert f"{held.key} attempt 1 was taken by another worker" in (tmp_path / "log").read_text()
     again = now()[held.key]
     assert (again.attempt, held.worker != again.worker) == (2, True)
-    assert [task for task in now().values() if task.worker == held.worker], "it did nothing afterwards"
+    assert [task for task in now().values() if task.worker == held.worker], "the resumed worker did nothing"
     engine.dispose()
     draw(resolve(storage_url), NAME)
     left = count(storage_url)

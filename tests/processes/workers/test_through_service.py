@@ -33,7 +33,7 @@ def spec() -> Spec:
 
 @pytest.fixture
 def answer(spec: Spec, tmp_path: Path) -> str | None:
-    """The answer hash of the sweep by one worker with the database and without faults."""
+    """Return the answer hash that one worker with the database gets without faults."""
     return answer_of(worked(f"sqlite:///{tmp_path}/calm.db", spec))
 
 
@@ -62,7 +62,7 @@ def test_randomly_killed_workers_give_the_same_answer(service: Service, answer: 
 
 
 def test_workers_on_a_bad_network_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
-    created(at(tmp_path), override(spec, {"lease.interval_s": 2, "lease.grace_s": 50}))  # none lapses meanwhile
+    created(at(tmp_path), override(spec, {"lease.interval_s": 2, "lease.grace_s": 50}))  # no lease lapses meanwhile
     with (
         serving(at(tmp_path), folder=tmp_path, tokens=TOKENS) as service,
         BadNetwork(service.port) as network,
@@ -74,7 +74,7 @@ def test_workers_on_a_bad_network_give_the_same_answer(spec: Spec, answer: str |
     assert set(course.exits) == {0}
     assert answer_of(at(tmp_path)) == answer is not None
     tasks = records(at(tmp_path)).values()
-    assert {task.attempt for task in tasks} == {1}, "a request that is sent again is no other attempt"
+    assert {task.attempt for task in tasks} == {1}, "a repeated request is not another attempt"
 
 
 def test_workers_wait_for_a_service_that_is_killed_and_restarted(
@@ -100,7 +100,7 @@ def test_workers_wait_for_a_service_that_is_killed_and_restarted(
 def test_a_launch_through_a_service_replaces_dead_workers_and_gives_the_same_answer(
     service: Service, answer: str | None, tmp_path: Path
 ) -> None:
-    # One task kills its worker, one raises, and one prints the whole environment: the token is in no log.
+    # One task kills its worker, one raises, and each prints its environment: no log may contain the token.
     misbehave = """
         if claim.key == "search#1" and once("killed"): os.kill(os.getpid(), 9)
         if claim.key == "search#2" and once("raised"): raise ValueError(os.environ["KD_SWEEPS_TOKEN"])

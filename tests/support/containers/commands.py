@@ -63,7 +63,7 @@ class Commands:
 
 
 def ask(url: str, token: str | None = None, *, method: str = "GET") -> tuple[int, str]:
-    """Status and body of an answer; (0, reason) where there is no answer."""
+    """Return status and body of an answer; (0, reason) without an answer."""
     request = urllib.request.Request(url, method=method)
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")

@@ -16,7 +16,7 @@ TO_INSTALL = "apt-get install --no-install-recommends docker.io docker-cli docke
 
 
 class NoEngine(Exception):
-    """There is no Docker here; the message says why and what would help."""
+    """There is no Docker here; the message says why, and what to type."""
 
 
 class Failed(Exception):
@@ -61,9 +61,9 @@ class Docker:
         return self.call("image", "inspect", image).returncode == 0
 
     def inspect(self, *words: str) -> dict[str, Any]:
-        (found,) = json.loads(self.run("inspect", *words))
-        assert isinstance(found, dict)
-        return found
+        (details,) = json.loads(self.run("inspect", *words))
+        assert isinstance(details, dict)
+        return details
 
 
 @contextmanager
@@ -108,13 +108,13 @@ def own_engine() -> Iterator[Docker]:
             _await(docker, process, folder / "engine.log")
             yield docker
         finally:
-            process.terminate()  # it stops its containers and takes down their mounts
+            process.terminate()  # it stops its containers and unmounts their disks
             try:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            # It mounts its data on itself, and may leave that so; as one disk on itself it looks like no mount.
+            # dockerd bind-mounts its data folder onto itself and may leave that mount, which os.path.ismount misses.
             subprocess.run(["umount", folder / "data"], capture_output=True, check=False)
             if not bridged:
                 subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)

@@ -1,6 +1,6 @@
 """Kubernetes manifests as `kubectl kustomize` renders them, for the fields that our kustomizations use.
 
-Any other field is an error, so that nothing is passed over. Where kubectl is installed, a test compares the two.
+Any other field is an error, so that none is ignored. Where kubectl is installed, a test compares the two.
 """
 
 import base64
@@ -19,7 +19,7 @@ _WITH_PODS = {"Job", "Deployment", "StatefulSet"}
 
 
 def render(folder: Path) -> list[Manifest]:
-    """The manifests of a kustomization, in no particular order.
+    """Return the manifests of a kustomization, in no particular order.
 
     Raises:
         ValueError: it uses a field that this renderer does not know.
@@ -103,16 +103,16 @@ def _patch(rendered: list[Manifest], entry: Manifest) -> None:
 
 
 def one_of(rendered: list[Manifest], kind: str, name: str) -> Manifest:
-    (manifest,) = [one for one in rendered if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    (manifest,) = [item for item in rendered if (item["kind"], item["metadata"]["name"]) == (kind, name)]
     return manifest
 
 
 def pods(rendered: list[Manifest]) -> dict[str, Manifest]:
     """Return the pod spec of every workload, by "Kind/name"."""
     return {
-        f"{one['kind']}/{one['metadata']['name']}": one["spec"]["template"]["spec"]
-        for one in rendered
-        if one["kind"] in _WITH_PODS
+        f"{item['kind']}/{item['metadata']['name']}": item["spec"]["template"]["spec"]
+        for item in rendered
+        if item["kind"] in _WITH_PODS
     }
 
 
@@ -127,7 +127,7 @@ def environment(rendered: list[Manifest], container: Manifest) -> dict[str, str]
     """Return the variables of a container, from literals, ConfigMaps and Secrets.
 
     Raises:
-        ValueError: a Secret or a key that the container needs is not there.
+        ValueError: a Secret or a key that the container needs is missing.
     """
     values: dict[str, str] = {}
     for source in container.get("envFrom", []):
@@ -144,7 +144,7 @@ def environment(rendered: list[Manifest], container: Manifest) -> dict[str, str]
 
 
 def command_line(container: Manifest, variables: dict[str, str], entrypoint: list[str]) -> list[str]:
-    """The words that run: `command` replaces the image's entrypoint, and $(NAME) stands for a variable."""
+    """Return the words that run: `command` replaces the image's entrypoint, and $(NAME) stands for a variable."""
     words = [*container.get("command", entrypoint), *container.get("args", [])]
     for name, value in variables.items():
         words = [word.replace(f"$({name})", value) for word in words]

@@ -94,7 +94,7 @@ def _program(docker: Docker) -> list[str]:
 
 @contextmanager
 def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
-    """A stack that is not up yet; removed at the end with its volumes."""
+    """Prepare a stack that is not up yet; removed at the end with its volumes."""
     made = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
     made.write()
     try:

@@ -1,7 +1,7 @@
 """Base images under the names in our files: pulled, or built from Debian's packages where no hub answers.
 
-A stand-in has what the real image has and we use: Python with pip and venv, Postgres with the entry that makes its
-database from POSTGRES_*, or Prometheus. It carries this machine's certificates: it reaches what this machine reaches.
+A stand-in has the parts of the real image that we use: Python with pip and venv, Postgres with the entry that creates
+its database from POSTGRES_*, or Prometheus. It has this machine's certificates, so it reaches the same hosts.
 """
 
 import shutil
@@ -26,7 +26,7 @@ ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 CMD ["python3"]
 """
 
-# The real image's entry does the same and more. A database that is there already is left alone.
+# Part of the real image's entry. An existing database is kept.
 ENTRY = """#!/bin/sh
 set -eu
 PATH="$(echo /usr/lib/postgresql/*/bin):$PATH"

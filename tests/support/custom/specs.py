@@ -10,7 +10,7 @@ from sweeps.spec.model import parse
 SPACE: dict[str, Any] = {"temperature": {"low": 1.0, "high": 20.0, "log": True}, "alpha": [0.0, 1.0]}
 DEFAULT = {"temperature": 3.0, "alpha": 0.5}
 
-# A smooth score with a little luck of the seed, a file in the folder for the test, and a curve of three values.
+# A smooth score with a little noise from the seed, a file for the test, and a curve of three values.
 TRAIN = """
 import math, random
 
@@ -25,17 +25,6 @@ def train(temperature, alpha, *, seed, dataset, folder, report):
 def test(*, dataset, seed, folder):
     return float((folder / "score").read_text()) - 0.01
 """
-SCRIPT = """#!/bin/sh
-if [ "$KD_SWEEPS_TEST" = 1 ]; then
-    printf '{"test": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score")"
-    exit
-fi
-awk -v t="$1" -v a="$2" -v s="$3" 'BEGIN {
-    srand(s); printf "%.6f", 0.9 - 0.02 * log(t / 4) ^ 2 - 0.1 * (a - 0.3) ^ 2 + rand() / 500
-}' > "$KD_SWEEPS_FOLDER/score"
-echo "a line of $KD_SWEEPS_DATASET before the result"
-printf '{"validation": %s, "agreement": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score")" "$2"
-"""
 
 
 def write(path: Path, text: str) -> Path:
@@ -46,7 +35,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def values(trainer: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
-    """The values of a small spec: four trials, three searches, one dataset, gains counted from alpha = 1."""
+    """Return the values of a small spec: four trials, three searches, one dataset, gains counted from alpha = 1."""
     own = {"kind": "custom", "untreated": {"alpha": 1.0}, "space": SPACE, "defaults": {"default": DEFAULT}}
     base = {
         "trainer": own | dict(trainer),

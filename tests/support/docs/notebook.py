@@ -17,13 +17,13 @@ def markdown(name: str) -> str:
             parts.append(source)
         else:
             outputs = [_text(output, f"{name}-{number}.svg", f"{name}.ipynb") for output in cell["outputs"]]
-            # ruff formats the code of Markdown, too, and drops a last semicolon, which only a notebook needs.
+            # ruff also formats code in Markdown and drops the last semicolon, which only a notebook needs.
             parts += [f"```python\n{source.removesuffix(';')}\n```", *outputs]
     return "\n\n".join(parts)
 
 
 def figures(name: str) -> dict[str, str]:
-    """Return the SVG of each cell that draws one, by the name of its file beside the notebook."""
+    """Return the SVG of each cell that draws one, by the name of its file next to the notebook."""
     drawn = {}
     for number, cell in enumerate(_cells(name)):
         for output in cell.get("outputs", []):

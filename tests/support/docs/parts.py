@@ -1,4 +1,4 @@
-"""The parts of the pages that are written from the code, so that they cannot disagree with it.
+"""The parts of pages that are generated from the code, so that they cannot disagree with it.
 
 A part lies between the lines `<!-- generated: NAME ARGUMENT -->` and `<!-- end -->` of a page in docs and is committed
 with it, so that the page is whole on a code host. `python -m tests.support.references` writes parts; a test compares.
@@ -20,7 +20,7 @@ _DIALECT = postgresql.dialect()
 
 
 def fill(text: str) -> str:
-    """Write every part of a page again; KeyError names one that no generator knows."""
+    """Rewrite every part of a page; KeyError names a part without a generator."""
 
     def written(part: re.Match[str]) -> str:
         return f"{part['begin']}\n\n{GENERATORS[part['name']](part['argument'] or '').strip()}\n\n<!-- end -->"

@@ -18,13 +18,13 @@ from sweeps.spec.tables import Confirm, SpecModel, Transfer
 
 def markdown() -> str:
     """Return the keys at the top of a spec, then one section for each of its tables."""
-    fields = _fields(KdSpec) | {"trainer": Spec.model_fields["trainer"]}  # which KdSpec has no use for
+    fields = _fields(KdSpec) | {"trainer": Spec.model_fields["trainer"]}  # unused in KdSpec
     plain = {name: field for name, field in fields.items() if _model(field.annotation) is None}
     tables: dict[type[SpecModel], list[str]] = {}
     for name, field in fields.items():
         if (model := _model(field.annotation)) is not None:
             tables.setdefault(model, []).append(name)
-    lines = ["## Keys at the top\n", *_table(plain, required_note=True)]
+    lines = ["## Keys at the top\n", *_table(plain)]
     for model, names in tables.items():
         lines += [f"## {', '.join(f'[{name}]' for name in names)}\n", _first_paragraph(model), ""]
         lines += _table(_fields(model))
@@ -72,7 +72,7 @@ def _baselines(limits: Baselines) -> str:
     return ", ".join(parts)
 
 
-def _table(fields: dict[str, FieldInfo], *, required_note: bool = False) -> Iterator[str]:
+def _table(fields: dict[str, FieldInfo]) -> Iterator[str]:
     yield "| key | value | default | meaning |\n| --- | --- | --- | --- |"
     for name, field in fields.items():
         meaning = (field.description or "").replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""A TCP proxy before a service that loses requests and answers, delays them, and answers in its place."""
+"""A TCP proxy in front of a service that loses or delays requests and answers, or answers in its place."""
 
 import contextlib
 import random
@@ -17,9 +17,9 @@ FAULTS = ("request lost", "answer lost", "answer cut", "502", "delay")
 
 
 class BadNetwork(Proxy):
-    """Listens on 127.0.0.1:`port`; every other connection, of one request each, meets one of FAULTS, in turn.
+    """Listens on 127.0.0.1:`port`. A share of the connections, of one request each, meet a random one of FAULTS.
 
-    `behind` may be changed while it runs: the service has been started again elsewhere.
+    `behind` may change while it runs, when the service was restarted on another port.
     """
 
     def __init__(self, behind: int, *, seed: int = 0, faulty: float = 0.5) -> None:
@@ -38,7 +38,7 @@ class BadNetwork(Proxy):
     def _pass_on(self, client: socket.socket, fault: str) -> None:
         self.met[fault] += 1
         with client, contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.callback(client.shutdown, socket.SHUT_RDWR)  # also where a thread waits for what it sends
+            stack.callback(client.shutdown, socket.SHUT_RDWR)  # wakes a thread that waits for data
             if fault == "delay":
                 time.sleep(0.3)
             if fault in ("request lost", "502"):
@@ -51,7 +51,7 @@ class BadNetwork(Proxy):
                     if fault == "answer cut":
                         client.sendall(data[: len(data) // 2])
                         return
-                    if fault != "answer lost":  # then the work is done, and the answer is lost
+                    if fault != "answer lost":  # else the service did the work, and its answer is lost
                         client.sendall(data)
 
 

@@ -1,4 +1,4 @@
-"""Crews: ways to start real workers, and to learn which of them have ended. Imports no pytest."""
+"""Crews: ways to start real workers and to see which of them have ended. Imports no pytest."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.support.present import present
 from tests.support.sweeps.small_sweeps import start_worker
 
 NAME = "storm"
-TASK_S = 0.05  # what one task takes besides the service's own work
+TASK_S = 0.05  # duration of a task, apart from the queue's own work
 
 
 class Crew(Protocol):
@@ -56,7 +56,7 @@ class Programs:
 class Nursery:
     """Each worker is a fork of one process that has imported everything: a start costs 0.1 s instead of a second.
 
-    What is killed is as real as before, a process with its own connections; only its imports are shared.
+    A killed worker is still a real process with its own connections; only its imports are shared.
     """
 
     def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Faults of the database, for `storms.work_through`: an outage, cut connections, a locked file, a clock. No pytest."""
+"""Faults of the database, for `storms.work_through`: an outage, cut connections, a locked file. Imports no pytest."""
 
 import random
 import subprocess
@@ -10,9 +10,10 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from storage.url import resolve, sqlite_path
+from tests.support.faults.kills import tasks_done
 from tests.support.postgres_server import ROLE, PostgresServer
 
-_UNDER_WAY = 6
+_UNDER_WAY = 6  # done tasks
 _HOLD = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
@@ -48,7 +49,7 @@ class Cuts:
 
     def __init__(self, server: PostgresServer, url: str, *, pause_s: float = 0.2, seed: int = 0) -> None:
         self.injected = 0
-        self.inside = 0  # of these, how many met a worker within a transaction
+        self.inside = 0  # cuts inside a transaction
         self._server, self._database, self._pause_s = server, resolve(url).database, pause_s
         self._random = random.Random(seed)
 
@@ -89,30 +90,8 @@ class LockedFile:
         return float("inf")
 
 
-class ClockJumps:
-    """Sets the database's clock forward or back by up to an hour, every `pause_s` on average.
-
-    In place of the clock, which others use, all that it has written about leases is moved the other way.
-    """
-
-    def __init__(self, url: str, *, pause_s: float = 0.4, seed: int = 0) -> None:
-        self.injected = 0
-        self._engine = sqlalchemy.create_engine(resolve(url), poolclass=NullPool)
-        self._pause_s, self._random = pause_s, random.Random(seed)
-
-    def __call__(self, living: list[int]) -> float:
-        by = {"by": self._random.uniform(-3600, 3600)}
-        with self._engine.begin() as connection:
-            # In the order in which workers lock them, or each may wait for the other.
-            for table, column in (("attempts", "lease_until"), ("workers", "seen_at"), ("sweeps", "repaired_at")):
-                connection.execute(sqlalchemy.text(f"UPDATE {table} SET {column} = {column} - :by"), by)
-        self.injected += 1
-        return self._pause_s * self._random.uniform(0.5, 1.5)
-
-
 def is_under_way(url: str) -> bool:
     """Return whether some tasks are done, so that a fault meets workers at work."""
     engine = sqlalchemy.create_engine(resolve(url), poolclass=NullPool)
     with engine.connect() as connection:
-        done = connection.scalar(sqlalchemy.text("SELECT count(*) FROM tasks WHERE state = 'done'"))
-    return bool(done and done >= _UNDER_WAY)
+        return tasks_done(connection) >= _UNDER_WAY

@@ -30,12 +30,12 @@ def opponents() -> Iterator[ProcessPoolExecutor]:
 def duel(
     pool: ProcessPoolExecutor, url: str, first: Sequence[Move], second: Sequence[Move], *, late_s: float = 0.0
 ) -> tuple[list[Any], list[Any]]:
-    """Return what the n-th move of both opponents gave, both called at one instant.
+    """Return the results of both opponents, by round; both moves of a round begin at the same instant.
 
     Args:
-        first, second: picklable, and equally many.
-        late_s: in the last round the first one moves so much later, in those before less: where its move takes
-            less time than the other's, it would always win.
+        first, second: picklable, of the same length.
+        late_s: delay of the first opponent in the last round; earlier rounds have less. Without it, an opponent whose
+            move is faster would win every round.
     """
     one, other = [pool.submit(_play, url, moves, late) for moves, late in ((first, late_s), (second, 0.0))]
     return one.result(), other.result()
@@ -51,7 +51,7 @@ def _play(url: str, moves: Sequence[Move], late_s: float) -> list[Any]:
     results = []
     for number, move in enumerate(moves):
         _barrier.wait(60)
-        # Whoever came last to the barrier runs on at once, the other is woken up: both wait for the next tick.
+        # The last one at the barrier runs on at once and the other has to wake up, so both wait for the next tick.
         instant = math.ceil(time.time() / _TICK_S + 0.5) * _TICK_S
         instant += late_s * (number / len(moves)) ** 2
         while time.time() < instant:

@@ -15,7 +15,6 @@ import sqlalchemy
 from sqlalchemy import Engine, event
 
 from tests.support.paths import REPOSITORY
-from tests.support.postgres_server import PostgresServer
 
 
 @contextlib.contextmanager
@@ -67,37 +66,3 @@ def errors_of(engine: Engine) -> list[str]:
         seen.append(f"{getattr(error, 'sqlstate', None)} {error}")
 
     return seen
-
-
-def backend(connection: sqlalchemy.Connection) -> int:
-    """Return the process number of the server's backend for this connection."""
-    return int(connection.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]
-
-
-class CutBefore:
-    """Cuts the connection that is about to send the `at`-th statement from now on, commits included.
-
-    Counts what this process sends to the database of `engine`, also through Optuna's engine.
-    """
-
-    def __init__(self, at: int, server: PostgresServer, engine: Engine) -> None:
-        self.done = False
-        self._left, self._server = at, server
-        self._database = engine.url.database
-        event.listen(Engine, "before_cursor_execute", self._statement)
-        event.listen(Engine, "commit", self._count)
-        self.no_more = lambda: (
-            event.remove(Engine, "before_cursor_execute", self._statement),
-            event.remove(Engine, "commit", self._count),
-        )
-
-    def _statement(self, connection: sqlalchemy.Connection, *statement: object) -> None:
-        self._count(connection)
-
-    def _count(self, connection: sqlalchemy.Connection) -> None:
-        if connection.engine.url.database != self._database:
-            return
-        self._left -= 1
-        if self._left == 0:
-            self.done = True
-            self._server.terminate_backend(backend(connection))

@@ -16,8 +16,8 @@ from storage.url import resolve
 class Kills:
     """Kills a random worker with -9 repeatedly, and records from the database what each was doing.
 
-    Pace: one kill for every two results, whatever the machine. That is as fast as it can be while the sweep still
-    gets on: kills at a fixed pace would, on a busy machine, only meet workers that are starting.
+    One kill for every two results, on any machine: kills at a fixed pace would, on a busy machine, only meet workers
+    that are starting.
     """
 
     RESULTS_PER_KILL = 2
@@ -30,18 +30,16 @@ class Kills:
 
     def __call__(self, living: list[int]) -> float:
         """Kill a worker if it is time; see `Fault`."""
-        if self.results() < self._next:
+        if self._done() < self._next:
             return 0.02
         time.sleep(self._random.uniform(0.0, 0.1))  # at any step of a task, not just after the end of one
         self.kill(self._random.choice(living))
-        self._next = self.results() + self.RESULTS_PER_KILL
+        self._next = self._done() + self.RESULTS_PER_KILL
         return 0.0
 
-    def results(self) -> int:
-        """Return how many tasks are done."""
+    def _done(self) -> int:
         with self._engine.connect() as connection:
-            done = connection.execute(sqlalchemy.text("SELECT count(*) FROM tasks WHERE state = 'done'"))
-            return int(done.scalar_one())
+            return tasks_done(connection)
 
     def kill(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
@@ -56,12 +54,17 @@ class Kills:
         self._engine.dispose()
 
 
+def tasks_done(connection: sqlalchemy.Connection) -> int:
+    """Return the number of done tasks."""
+    return int(connection.execute(sqlalchemy.text("SELECT count(*) FROM tasks WHERE state = 'done'")).scalar_one())
+
+
 MOMENTS = (
     "starting",  # it has claimed nothing yet
-    "claimed",  # a task, and no point
+    "claimed",  # a task, but no point yet
     "saved",  # the point is saved; the task runs, or is about to be finished
     "between tasks",
-    "robbed",  # it was too slow to renew its lease: another had taken the task
+    "robbed",  # it renewed its lease too late: another worker had taken the task
 )
 
 

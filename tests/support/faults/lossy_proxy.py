@@ -1,4 +1,4 @@
-"""Local TCP proxies. A lossy one can lose an answer: the work was done, and the client does not learn it."""
+"""Local TCP proxies. A lossy one can lose an answer: the server did the work, and the client does not know."""
 
 import contextlib
 import socket
@@ -72,14 +72,14 @@ class LossyProxy(Proxy):
         _close(client)
 
 
-def _receive(one: socket.socket) -> bytes:
+def _receive(connection: socket.socket) -> bytes:
     try:
-        return one.recv(65536)
+        return connection.recv(65536)
     except OSError:
         return b""
 
 
-def _close(one: socket.socket) -> None:
+def _close(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

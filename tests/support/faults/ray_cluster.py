@@ -1,7 +1,7 @@
 """A Ray cluster of one machine for a test, and a thread that kills actors there.
 
-python ray_cluster.py ADDRESS reads "kill NAME" from its input, one a line; each answer is a line. Ray stays out of the
-tests' own process, of which it would take the signals. Imports no pytest.
+`python ray_cluster.py ADDRESS` reads lines "kill NAME" and answers each with a line. Ray runs in a process apart from
+the tests because it replaces signal handlers. Imports no pytest.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ NAMESPACE = "kd-sweeps"
 
 
 class RayCluster:
-    """A running cluster. env: what every process that uses it needs. folder: with its logs."""
+    """A running cluster. env: for every process that uses it. folder: has its logs."""
 
     def __init__(self, env: Mapping[str, str], address: str, folder: Path) -> None:
         self.env, self.address, self.folder = dict(env), address, folder
@@ -59,8 +59,8 @@ class RayCluster:
 
 @contextlib.contextmanager
 def running_cluster(env: Mapping[str, str]) -> Iterator[RayCluster]:
-    """A cluster whose nodes have this environment; stopped at the end."""
-    # Short and not pytest's: the path of a socket may have 107 characters.
+    """Run a cluster whose nodes have this environment; stopped at the end."""
+    # Not pytest's own folder: the path of a socket may have at most 107 characters.
     folder = tempfile.mkdtemp(prefix="kd-ray-")
     ours = {**env, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
     (port,) = free_ports()
@@ -79,7 +79,7 @@ def running_cluster(env: Mapping[str, str]) -> Iterator[RayCluster]:
         finally:
             cluster.close()
     finally:
-        process.terminate()  # with --block it ends what it started
+        process.terminate()  # with --block it stops what it started
         process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -90,10 +90,10 @@ def _obey(address: str) -> None:
     host, _, port = address.partition(":")
     while True:
         try:
-            with socket.create_connection((host, int(port))):  # Ray itself would give up where nothing listens
+            with socket.create_connection((host, int(port))):  # Ray itself gives up while nothing listens
                 ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
             break
-        except (OSError, RuntimeError):  # it is just starting
+        except (OSError, RuntimeError):  # it is still starting
             time.sleep(0.2)
     for line in sys.stdin:
         word, _, name = line.strip().partition(" ")

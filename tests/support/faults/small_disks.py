@@ -34,7 +34,7 @@ class Filling:
     """Fills a disk once, in the middle of the load, keeps it full for `seconds`, and frees it; runs during the block.
 
     Args:
-        begin: says when the load is under way.
+        begin: returns whether the load is under way.
     """
 
     def __init__(self, disk: SmallDisk, *, seconds: float, begin: Callable[[], bool]) -> None:
@@ -58,7 +58,7 @@ class Filling:
         until = time.monotonic() + self._seconds
         self.injected += 1
         while time.monotonic() < until and not self._over.wait(0.1):
-            self._disk.fill()  # repeatedly: space freed meanwhile is taken, too
+            self._disk.fill()  # repeatedly, to take space that is freed meanwhile
         self._disk.free()
 
 

@@ -1,8 +1,8 @@
 """Storms: real workers on a real database under random faults, and what remains afterwards.
 
-Shared by the tests and by bench/reliability.py, so it imports no pytest. Read it in this order: `work_through`
-keeps a number of workers alive and disturbs them; `kills.Kills` is the disturbance with `kill -9`; `count` says
-what the database holds in the end, counted from the rows themselves.
+Shared by the tests and by bench/reliability.py, so it imports no pytest. Reading order: `work_through` keeps a number
+of workers alive and disturbs them; `kills.Kills` disturbs them with `kill -9`; `count` counts what the database holds
+at the end, from its rows.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ from tests.support.faults.kills import MOMENTS, Kills
 from tests.support.sweeps.presets import before
 from tests.support.sweeps.small_sweeps import draw
 
-GIVE_UP_S = 300.0  # a load of 200 tasks takes 10 to 40 s; one that hangs has to say so
+GIVE_UP_S = 300.0  # 200 tasks take 10 to 40 s; a load that hangs must fail
 
 
 def storm_spec(**changes: Any) -> Spec:
-    """200 tasks over seven stages; a dead worker is noticed after 1.5 s, and any number of them may die."""
+    """Return a spec of 200 tasks over seven stages; a dead worker is noticed after 1.5 s, and any number may die."""
     given = {"search.trials": 44, "transfer.seeds": 10, "lease.interval_s": 0.5, "lease.grace_s": 1.0}
     spec = override(before("tiny"), given | {"retry.lost_worker": 0, "retry.database": 0} | changes)
     assert len(make_plan(spec).tasks) == 200 or changes
@@ -45,7 +45,7 @@ def new_storm(url: str, spec: Spec | None = None, *, name: str = NAME) -> None:
 
 @dataclass
 class Course:
-    """How a load went. `exits`: how many workers ended with each code, -9 for the killed."""
+    """The course of a load. exits: number of workers by exit code, -9 for the killed."""
 
     seconds: float = 0.0
     starts: int = 0
@@ -53,7 +53,7 @@ class Course:
 
 
 Fault = Callable[[list[int]], float]
-"""Disturbs some of the living, given by their process numbers; returns the seconds until it wants to do so again."""
+"""Disturbs some of the living workers, given by process number; returns the seconds until its next turn."""
 
 
 def work_through(
@@ -120,7 +120,7 @@ class Count:
     tasks: int  # planned
     done: int
     complete: int  # COMPLETE trials that Optuna sees
-    duplicated: int  # COMPLETE trials that are not the one of their task
+    duplicated: int  # COMPLETE trials that belong to no done task
     running: int  # RUNNING trials, which no mirror has ended
     attempts: int
     violations: tuple[str, ...]
@@ -132,15 +132,15 @@ class Count:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was lost, doubled or left over, and the audit has nothing to say."""
+        """Whether nothing was lost, doubled or left over, and the audit is clean."""
         left_over = self.lost or self.duplicated or self.running or self.complete != self.done
         return not (left_over or self.violations or self.warnings)
 
     def __str__(self) -> str:
-        told = (*self.violations, *self.warnings)
+        problems = (*self.violations, *self.warnings)
         return (
             f"{self.done} of {self.tasks} tasks done in {self.attempts} attempts, {self.lost} lost,"
-            f" {self.duplicated} duplicated, {self.running} RUNNING left, audit {'; '.join(told) or 'clean'}"
+            f" {self.duplicated} duplicated, {self.running} RUNNING left, audit {'; '.join(problems) or 'clean'}"
         )
 
 

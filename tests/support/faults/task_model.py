@@ -1,7 +1,7 @@
-"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of the product.
+"""A model of the task table in plain Python, for the stateful test. Imports nothing from the product.
 
-Written from the words of the design, not from the code: where the table takes one pass in plan order, this
-goes round until nothing changes any more.
+Written from the design, not from the code: where the table makes one pass in plan order, this repeats until nothing
+changes.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,13 +34,13 @@ class ModelTask:
 @dataclass
 class ModelPhase:
     name: str
-    needs: list[tuple[str, bool]]  # a phase, and whether its failure will do as well
+    needs: list[tuple[str, bool]]  # a phase, and whether its failure also meets the need
     minimum: int
     state: str = "blocked"
 
 
 class Model:
-    """A model of one sweep; each method answers as the operation of the same name."""
+    """A model of one sweep; each method returns what the operation of the same name does."""
 
     def __init__(self, phases: Sequence[ModelPhase]) -> None:
         self.phases = {phase.name: phase for phase in phases}
@@ -78,7 +78,7 @@ class Model:
         return ours
 
     def finish(self, id: int, number: int) -> bool:
-        """Return True also for a finish stored before, whose acknowledgement was lost."""
+        """Return True also for a finish that is stored already and whose acknowledgement was lost."""
         if self._ours(id, number):
             self.task(id).state = self.attempt(id, number).state = "done"
             self._settle()
@@ -89,24 +89,24 @@ class Model:
             return False
         task, attempt = self.task(id), self.attempt(id, number)
         attempt.state, attempt.error_class = state, error_class
-        alike = [one for one in task.attempts[task.retries_reset_at :] if one.error_class == error_class]
+        alike = [earlier for earlier in task.attempts[task.retries_reset_at :] if earlier.error_class == error_class]
         task.state = "waiting" if cap is None or len(alike) < cap else "failed"
         self._settle()
         return True
 
     def reap(self, worker: str | None, error_class: str, cap: int | None) -> list[tuple[str, int, str]]:
         """Reap every lapsed attempt, or all of one worker."""
-        taken = []
+        reaped = []
         for task in self.tasks:
             if task.state != "running":
                 continue
             attempt, number = task.attempts[-1], len(task.attempts)
             if attempt.lapsed if worker is None else attempt.worker == worker:
                 self.end(task.id, number, "lost", error_class, cap)
-                taken.append((task.key, number, attempt.worker))
-        return taken
+                reaped.append((task.key, number, attempt.worker))
+        return reaped
 
-    # the owner
+    # commands of the owner
 
     def pause(self) -> None:
         self.state = "paused" if self.state == "active" else self.state
@@ -157,7 +157,7 @@ class Model:
         self.revision += bool(added)
         self._settle()
 
-    # what is
+    # state
 
     def task(self, id: int) -> ModelTask:
         return next(task for task in self.tasks if task.id == id)

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
-# The columns that W&B's app exports of a runs table, a project's own among them; every cell is quoted.
+# Columns of a runs table as W&B's app exports it, a project's own among them; every cell is quoted.
 WANDB = (
     *("Name", "Agent", "State", "Notes", "User", "Tags", "Created", "Runtime", "Sweep"),
     *(
@@ -26,12 +26,12 @@ MLFLOW = (
     *("params.alpha", "params.lr", "params.seed", "tags.mlflow.user", "tags.mlflow.runName"),
     *("tags.mlflow.source.type", "tags.mlflow.source.name"),
 )
-# Of the download on MLflow's page, which quotes every cell and writes a ' before what begins like a formula.
+# Of the download on MLflow's page, which quotes every cell and puts a ' before text that begins like a formula.
 MLFLOW_PAGE = (
     *("Start Time", "Duration", "Run ID", "Name", "Source Type", "Source Name", "User", "Status"),
     *("alpha", "lr", "seed", "drift", "val_acc"),
 )
-# Two settings on four seeds: the second one is better by two points, give or take.
+# Two settings on four seeds: the second one is about two points better.
 SCORES: Mapping[str, Sequence[float]] = {
     "none": (0.701, 0.709, 0.704, 0.706),
     "kd": (0.722, 0.728, 0.726, 0.725),
@@ -49,7 +49,7 @@ def table(
 
 
 def long(scores: Mapping[str, Sequence[float]] = SCORES, *, score: str = "accuracy") -> str:
-    """A long CSV: setting, seed, score."""
+    """Return a long CSV: setting, seed, score."""
     rows = [(name, seed, value) for name, values in scores.items() for seed, value in enumerate(values)]
     return table(("setting", "seed", score), rows)
 

@@ -24,7 +24,7 @@ OVER_SEEDS = override(
         "transfer.target_arms": ["best", "scratch", "native", "random", "default-keras"],
     },
 )
-# Two searches more, each as small as one can be, with two seeds.
+# Two further searches, as small as possible, with two seeds.
 OVER_SEARCHES = override(
     OVER_SEEDS, {"outer.searches": 3, "outer.trials": 2, "outer.rounds": [[1, 1]], "outer.seeds": 2}
 )
@@ -33,7 +33,7 @@ OVER_SEARCHES = override(
 def accuracies(
     regret: float | Sequence[float] = 0.5, *, gain: float = 5.0, untuned: float = 4.0, source: float = 5.0
 ) -> dict[str, Points]:
-    """Test accuracies in points of every arm, by the beginning of a task's key or by arm.
+    """Return test accuracies in points of every arm, by the beginning of a task's key or by arm.
 
     Args:
         regret: native - best on the target, or that of each search; its standard deviation over seeds is 1.
@@ -60,5 +60,5 @@ def accuracies(
 
 
 def answered(folder: Path, planned: Mapping[str, Points]) -> sqlalchemy.URL:
-    """A finished sweep "s" with those test accuracies."""
+    """Create a finished sweep "s" with those test accuracies; return its URL."""
     return worked(f"sqlite:///{folder}/s.db", OVER_SEEDS, planned)

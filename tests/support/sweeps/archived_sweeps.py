@@ -1,4 +1,4 @@
-"""Sweeps as files: one that went through everything, and edited files. Imports no pytest."""
+"""A sweep with every kind of record to archive, and edited archives. Imports no pytest."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord, attempts, tasks
-from storage.url import resolve
+from storage.url import plain, resolve
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec
 from sweeps.workers.backend import DatabaseBackend
@@ -25,21 +25,17 @@ from tests.support.sweeps.trials_in_memory import made_once
 
 
 def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "") -> sqlalchemy.URL:
-    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
+    """Create a sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
 
     Args:
-        stop_at: the worker stops at the first task whose key begins so, in the middle of it; "": never.
+        stop_at: the worker stops in the middle of the first task whose key begins with this; "": never.
     """
     at = resolve(url)
-    if at.get_backend_name() == "sqlite":
-        key = "lived", spec.model_dump_json(), stop_at
-        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at))
-    else:
-        _live(url, spec, stop_at)
+    made_once(("lived", spec.model_dump_json(), stop_at), at, lambda to: _live(to, spec, stop_at))
     return at
 
 
-def _live(url: str, spec: Spec, stop_at: str) -> None:
+def _live(url: sqlalchemy.URL, spec: Spec, stop_at: str) -> None:
     class Killed(BaseException):
         """Ends the worker as kill -9 does, with no further writes."""
 
@@ -53,7 +49,8 @@ def _live(url: str, spec: Spec, stop_at: str) -> None:
             return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 50)})
         return outcome
 
-    with Worker(DatabaseBackend.open(created(url, spec), "s"), run=run, worker="host-1-abcd") as worker:
+    created(plain(url), spec)
+    with Worker(DatabaseBackend.open(url, "s"), run=run, worker="host-1-abcd") as worker:
         sign_in(
             worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"}
         )
@@ -82,7 +79,7 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def packed(path: Path, files: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
-    """A zip of these files."""
+    """Write a zip of these files."""
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in files.items():
             file.writestr(name, data)
@@ -93,7 +90,7 @@ def edited(source: Path, name: str, change: Callable[[list[dict[str, Any]]], Any
     """Copy an archive with changed lines in one file, such as "tasks.jsonl".
 
     Args:
-        change: edits the lines where they are.
+        change: edits the lines in place.
         sealed: the manifest has the new hash of the file, as if nothing had been changed.
     """
     files = members(source)

@@ -19,7 +19,7 @@ from sweeps.query.listing import open_sweep
 from tests.support.sweeps.audited_sweeps import execute
 
 OF_TRIALS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
-Damages = dict[str, tuple[list[str], str]]  # how to damage the sweep -> statements, the one line about it as a pattern
+Damages = dict[str, tuple[list[str], str]]  # case -> SQL statements, pattern of the one line about it
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
         engine.dispose()
 
 
-def as_lines(found: Audit) -> Audited:
-    """The audit with its findings as lines."""
-    lines = {name: audit_values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
-    return Audited(found.stages, found.planned, found.accounted, **lines)
+def as_lines(result: Audit) -> Audited:
+    """Return the audit with its findings as lines."""
+    lines = {name: audit_values("s", result, {})[name] for name in ("violations", "warnings", "notes")}
+    return Audited(result.stages, result.planned, result.accounted, **lines)
 
 
 def check_damage(url: str, statements: list[str], line: str) -> None:

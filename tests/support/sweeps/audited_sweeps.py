@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy
 
 from storage.records import artifacts
-from storage.url import resolve
+from storage.url import plain, resolve
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
@@ -29,15 +29,11 @@ AUDITED = override(SMALL, {"transfer.source_arms": SOURCE_ARMS, "transfer.target
 
 def finish_sweep(url: str) -> None:
     """Complete a sweep "s" with a retry (search#1), blobs and a late extension."""
-    at = resolve(url)
-    if at.get_backend_name() == "sqlite":
-        made_once("audited", Path(str(at.database)), lambda path: _finish(resolve(f"sqlite:///{path}")))
-    else:
-        _finish(at)
+    made_once("audited", resolve(url), _finish)
 
 
 def _finish(url: sqlalchemy.URL) -> None:
-    resolved = created(url.render_as_string(hide_password=False), AUDITED)
+    resolved = created(plain(url), AUDITED)
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if (claim.key, claim.row.attempt) == ("search#1", 1):
@@ -55,21 +51,21 @@ def _finish(url: sqlalchemy.URL) -> None:
 
 
 def new_database(server: str, *, template: str | None = None) -> str:
-    """URL of a new database on a Postgres server: empty, or a copy of another that has no connections."""
+    """Create a database on a Postgres server, empty or a copy of one without connections; return its URL."""
     name = f"t{uuid.uuid4().hex[:12]}"
     copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
     execute(server, f"CREATE DATABASE {name}{copied}")
-    return resolve(server).set(database=name).render_as_string(hide_password=False)
+    return plain(resolve(server).set(database=name))
 
 
 def drop_database(server: str, url: str) -> None:
-    """Remove what `new_database` made."""
+    """Remove a database of `new_database`."""
     execute(server, f"DROP DATABASE {sqlalchemy.make_url(url).database} WITH (FORCE)")
 
 
 @contextmanager
 def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
-    """URL of a copy of a storage that is not in use; on Postgres removed at the end."""
+    """Copy a storage that is not in use; yield the URL of the copy, which on Postgres is removed at the end."""
     if server is None:
         path = folder / "copy.db"
         shutil.copy(str(resolve(template).database), path)

@@ -1,7 +1,7 @@
 """Findings of sweeps with planted numbers, from rows in memory: no database, worker or sampler.
 
 The tasks are those of the plan, in the order in which they are claimed, and their rows are read as `load` reads them.
-`tests/unit/sweeps/findings/test_load.py` holds the two against each other. Imports no pytest.
+`tests/unit/sweeps/findings/test_load.py` compares the two. Imports no pytest.
 """
 
 import json
@@ -84,17 +84,17 @@ def stored(
     """Return the stored rows of a completed sweep, before anything is computed from them.
 
     Args:
-        run: what a task gives, or the accuracies that `planted` takes. An exception is a failure, not tried again.
+        run: the runner, or the accuracies for `planted`. An exception is a failure without a retry.
         until: the beginning of the key of the first task that is not done; it and all later ones are in state `left`.
         broken: the beginning of the keys of tasks that fail.
-        sampled: points are those that the sampler proposes before any trial has ended, which takes longer than others.
+        sampled: the sampler proposes the points, as before any trial has ended; slower than random points.
     """
     worked = _Worked(spec, run if callable(run) else planted(run), until, left, broken, sampled)
     values, fingerprint = spec.as_dict(), spec.fingerprint
     rows = SimpleNamespace(
         task_records=lambda *_: list(worked.records.values()),
         revisions=lambda *_: [RevisionRecord(1, _CREATED, fingerprint, values, planned={}, why="")],
-        selections=lambda *_: {},  # what is not stored yet follows from the closed phases
+        selections=lambda *_: {},  # missing ones are computed from the closed phases
         phase_records=lambda *_: [SimpleNamespace(name=phase, state="closed") for phase in worked.closed],
     )
     with mock.patch("sweeps.findings.load.queries", rows):
@@ -102,7 +102,7 @@ def stored(
 
 
 def trials(spec: Spec, run: Planted) -> list[TrialRow]:
-    """Return the rows of such a sweep, done and with sampled points."""
+    """Return the rows of such a sweep, finished and with sampled points."""
     worked = _Worked(spec, run if callable(run) else planted(run), "", "waiting", "", True)
     rows = SimpleNamespace(task_records=lambda *_, **how: list(worked.records.values()))
     with mock.patch("sweeps.query.listing.queries", rows):

@@ -17,7 +17,7 @@ SEEDS = 3
 BASE = 70.0  # percent of test accuracy that tuning on the target reaches, before noise
 NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.3, 0.3)  # of a search, points; their mean is 0
 
-# Eight searches, each as small as one can be, that all train the default and no teacher.
+# Eight searches, as small as possible, that all train the default and a student without a teacher.
 CHOSEN = override(
     OVER_SEEDS,
     {
@@ -44,8 +44,8 @@ def chosen(
     """Return the findings of such a sweep by rule 3.
 
     Args:
-        default, elsewhere: points that they lose against tuning on the target, or those of each search.
-        gain: points that tuning there gains over no teacher.
+        default, elsewhere: points lost against tuning on the target, of all searches or of each.
+        gain: points that tuning there gains over training without a teacher.
         others: what both lose on a further target.
         how: as of `stored`.
     """
@@ -56,7 +56,7 @@ def chosen(
         for role, (untuned, best) in every.items():
             key = f"transfer@t0s{number}#{role}" if number else f"transfer#{role}"
             lost = {"native": 0.0, "default-keras": _of(untuned, number), "best": _of(best, number)}
-            # What no teacher scores does not depend on what the search found.
+            # The score without a teacher does not depend on the search.
             below = {arm: there - value for arm, value in lost.items()} | {"scratch": BASE - gain}
             planted |= {f"{key}.{arm}": [value + seed for seed in own] for arm, value in below.items()}
     return judged(spec, planted, **how)

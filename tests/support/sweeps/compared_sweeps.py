@@ -24,12 +24,12 @@ BASE = [60.0, 61.0, 59.0, 62.0]
 
 
 def lower(points: float, *, noise: float = 1.0) -> list[float]:
-    """Accuracies by repeat that BASE exceeds by `points`, with differences of that standard deviation."""
+    """Return accuracies by repeat that BASE exceeds by `points`, with differences of that standard deviation."""
     return below(points, spread=noise, base=BASE)
 
 
 def arms(best: Points) -> dict[str, Points]:
-    """Test accuracies whose best is planted: native is 70.5 on average, scratch 5 and default-keras 4 below BASE."""
+    """Return test accuracies with that best: native is 70.5 on average, scratch 5 and default-keras 4 below BASE."""
     return {"native": NATIVE, "best": best, "scratch": lower(5.0, noise=0), "default-keras": lower(4.0, noise=0)}
 
 

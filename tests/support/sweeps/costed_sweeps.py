@@ -17,7 +17,7 @@ CURVE = ((3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75))
 
 
 def planted(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-    """The quadratic runner with planted seconds, accuracies and measurements."""
+    """Run `quadratic` with planted seconds, accuracies and measurements."""
     outcome = quadratic(claim, params, on_step)
     values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}
     if isinstance(claim.work, MeasureTask):

@@ -1,4 +1,4 @@
-"""The pages of a few planted sweeps, kept in tests/data/pages. Imports no pytest.
+"""The pages of a few planted sweeps, stored in tests/data/pages. Imports no pytest.
 
 After an intended change of a page, rewrite them and say why in the commit:
 python -m tests.support.sweeps.golden_pages.
@@ -37,19 +37,19 @@ def _compared() -> dict[str, str]:
     better = override(COMPARED, {"training.learning_rate": 0.002})
     planted = {"base": (COMPARED, arms(BASE)), "better": (better, arms(lower(-2.0)))}
     sweeps = [_fixed(_found(spec, tests, name=name)) for name, (spec, tests) in planted.items()]
-    beside = compare(list(planted), sweeps)
-    pages = files(beside, long_csv([(name, spec, trials(spec, tests)) for name, (spec, tests) in planted.items()]))
-    return _stored({"brief.txt": f"{compared_brief(beside, columns=WIDTH)}\n", **pages})
+    comparison = compare(list(planted), sweeps)
+    pages = files(comparison, long_csv([(name, spec, trials(spec, tests)) for name, (spec, tests) in planted.items()]))
+    return _stored({"brief.txt": f"{compared_brief(comparison, columns=WIDTH)}\n", **pages})
 
 
 def _half_way() -> dict[str, str]:
     begun = _found(REPORTED, run, until="transfer#target.best.2")
     at_work = ("target", "best", 2)
     trainings = [
-        replace(one, row=replace(one.row, state="running"))
-        if (one.work.role, one.work.arm, one.work.repeat) == at_work
-        else one
-        for one in begun.trainings
+        replace(training, row=replace(training.row, state="running"))
+        if (training.work.role, training.work.arm, training.work.repeat) == at_work
+        else training
+        for training in begun.trainings
     ]
     return _report(replace(begun, trainings=tuple(trainings)))
 
@@ -86,14 +86,14 @@ def _report(findings: Findings) -> dict[str, str]:
 
 
 def _fixed(findings: Findings) -> Findings:
-    """The findings without what another machine, day or commit changes: clocks, hardware and versions."""
-    looks = [replace(one, registered_at=_DAY, first_read=one.first_read and 2 * _DAY) for one in findings.looks]
+    """Return the findings without values that depend on machine, day or commit."""
+    looks = [replace(look, registered_at=_DAY, first_read=look.first_read and 2 * _DAY) for look in findings.looks]
     provenance = replace(findings.provenance, machines=(_MACHINE,), wall_s=2000.0, work_s=1000.0)
     return replace(findings, looks=tuple(looks), provenance=provenance)
 
 
 def _stored(files: Mapping[str, str]) -> dict[str, str]:
-    # A figure is 6 to 60 kB, and its difference is unreadable: its hash is enough, in the page as well.
+    # A figure is 6 to 60 kB and its diff is unreadable, so only its hash is stored, in pages as well.
     figures = {name: text for name, text in files.items() if name.endswith(".svg")}
     pages = {name: _SVG.sub(lambda drawn: f"<svg {_hash(drawn[0])}>", text) for name, text in files.items()}
     hashes = "".join(f"{_hash(text)}  {name}\n" for name, text in sorted(figures.items()))

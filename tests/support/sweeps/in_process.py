@@ -1,4 +1,4 @@
-"""Jobs of child processes run in this process, which saves tests about other subjects TensorFlow's start."""
+"""Run the jobs of child processes in this process, without TensorFlow's start, for tests of other things."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ def _run_here(
 
 @contextmanager
 def jobs_in_process(module: str = "sweeps.distill.session") -> Iterator[None]:
-    """Teachers, baselines and measurements of a trainer run in this process: the same functions, the same results.
+    """Run teachers, baselines and measurements of a trainer in this process, with the same results.
 
     Not for AutoKeras, which seeds and clears Keras globally.
 
     Args:
-        module: whose jobs they are, if they are others.
+        module: the one whose jobs run here.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{module}.run_in_subprocess", _run_here)

@@ -54,7 +54,7 @@ PLANE = Plane(
 
 
 def figures(**values: Any) -> list[tuple[Drawing, Any]]:
-    """The figures of these data, each by the name of its figure ("break_even": of the break-even), as on a page."""
+    """Return the figures of these data, given by name with _ for -, in the order of a page."""
     named = {name.replace("_", "-"): value for name, value in values.items()}
     return [(figure, named[figure.name]) for figure in figures_of(KIND) if figure.name in named]
 
@@ -68,7 +68,7 @@ def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> Re
 
 
 def method(label: str, accuracy: float, size: float = 1e6) -> MethodMark:
-    """A model of another method. accuracy: percent; size: bytes."""
+    """Return a model of another method. accuracy: percent; size: bytes."""
     return MethodMark("digits", label, "", mean([accuracy / 100]), size, is_reference=True)
 
 
@@ -79,4 +79,4 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def texts(svg: str) -> list[str]:
-    return ["".join(one.itertext()) for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    return ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]

@@ -1,10 +1,9 @@
-"""Sweeps with planted accuracies: a real worker, a runner of milliseconds, an answer known beforehand."""
+"""Sweeps with planted accuracies: a real worker, a runner of milliseconds, a known answer."""
 
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 import sqlalchemy
@@ -12,7 +11,7 @@ import sqlalchemy
 from storage.audit.rows import read_rows
 from storage.records import queries
 from storage.tables import TaskRecord
-from storage.url import resolve
+from storage.url import plain, resolve
 from sweeps.findings.findings import Findings, load
 from sweeps.plan.audit import audit, judge
 from sweeps.plan.identity import derive
@@ -52,21 +51,21 @@ HALF = 3.182446 / 2  # of a 95 % interval of four such differences: t[.975, 3] /
 
 
 def below(points: float, *, spread: float = 1.0, base: Points = NATIVE) -> list[float]:
-    """An arm that the base exceeds by `points` on average, with differences of that standard deviation."""
+    """Return an arm that the base exceeds by `points` on average, with differences of that standard deviation."""
     return [value - points - spread * noise for value, noise in zip(base, SPREAD, strict=True)]
 
 
 def arms(regret: float, *, scratch: float = 9.0) -> dict[str, Points]:
-    """Test accuracies in points of a sweep with that regret; scratch and random are `scratch` below native."""
+    """Return test accuracies in points of a sweep with that regret; scratch and random are `scratch` below native."""
     return {"native": NATIVE, "best": below(regret), "scratch": below(scratch), "random": below(scratch)}
 
 
 def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
-    """A runner whose transfers have these test accuracies, in points by repeat, cyclically.
+    """Return a runner whose transfers have these test accuracies, in points by repeat, cyclically.
 
     Args:
         tests: by arm, or by the beginning of a task's key where an arm is not the same everywhere.
-        luck: which part of an accuracy of search and confirm is the seed's; the rest is that of T and alpha.
+        luck: share of an accuracy of search and confirm that the seed decides; T and alpha decide the rest.
     """
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -107,7 +106,7 @@ def worked(
 ) -> sqlalchemy.URL:
     """Create a sweep, and work on it to its end, or up to the first task whose key begins with stop_at.
 
-    A new SQLite file is a copy of the one that the first call of the session made, but for a runner within a function.
+    A new SQLite file is a copy of that of the session's first such call, unless the runner is a local function.
 
     Args:
         run: the runner, or the test accuracies of `planted`.
@@ -115,22 +114,20 @@ def worked(
     runner, at = planted(run) if isinstance(run, Mapping) else run, resolve(url)
 
     def make(to: sqlalchemy.URL) -> None:
-        created(to.render_as_string(hide_password=False), spec, name=name)
+        created(plain(to), spec, name=name)
         with contextlib.suppress(SystemExit):
             work(to, up_to(stop_at, runner) if stop_at else runner, name=name)
 
-    path = Path(at.database or "")
     known = repr(run) if isinstance(run, Mapping) else f"{run.__module__}.{getattr(run, '__qualname__', '<locals>')}"
-    if at.get_backend_name() != "sqlite" or path.exists() or "<locals>" in known:
+    if "<locals>" in known:
         make(at)
     else:
-        key = "worked", name, spec.model_dump_json(), known, stop_at
-        made_once(key, path, lambda to: make(resolve(f"sqlite:///{to}")))
+        made_once(("worked", name, spec.model_dump_json(), known, stop_at), at, make)
     return at
 
 
 def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
-    """Work on the sweep to its end; its trials are mirrored, also where the runner gives up."""
+    """Work on the sweep to its end; its trials are mirrored, even if the runner raises."""
     with drawn_at_the_end(url, name), Worker(DatabaseBackend.open(url, name), run=run) as worker:
         assert worker.work() == 0
 

@@ -15,5 +15,5 @@ RULE_2 = {
 
 
 def before(name: str) -> KdSpec:
-    """The preset of that name, as a sweep has stored it that declared rule 2."""
+    """Return the preset of that name as stored by a sweep with rule 2."""
     return named(RULE_2, name)

@@ -1,4 +1,4 @@
-"""A real worker process whose runner takes milliseconds, so that a test measures the service itself.
+"""A real worker process whose runner takes milliseconds, so that a test measures the queue itself.
 
 python quadratic_worker.py URL NAME SECONDS_PER_TASK
 """
@@ -42,7 +42,7 @@ def quadratic(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]
 
 
 def changed(outcome: Outcome, **values: Any) -> Outcome:
-    """The same outcome with other values stored."""
+    """Return the outcome with other stored values."""
     return replace(outcome, values=outcome.values.model_copy(update=values))
 
 

@@ -18,7 +18,7 @@ _LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
 
 
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-    """Scores that depend on (T, alpha), on the seed and a little on chance; the same for the same task."""
+    """Return scores that depend on (T, alpha), on the seed and a little on the task's key."""
     temperature, alpha = params.get("temperature", 4.0), params.get("alpha", 0.3)
     level = {"teachers": 0.99, "baselines": 0.95}.get(claim.row.stage, 0.9)
     luck = random.Random(str(claim.row.payload.get("seed"))).gauss(0, 0.004) + random.Random(claim.key).gauss(0, 0.002)
@@ -28,13 +28,13 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
     if isinstance(claim.work, MeasureTask):
         keys = ("teachers#source", "teachers#target", "baselines#mobilenet")
         keys += ("transfer#source.best.0", "transfer#target.best.0")
-        shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
-        values = {"models": {key: shown | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
+        model = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
+        values = {"models": {key: model | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
     return Outcome(score=score, values=read_outcome(claim.work, values), attrs={})
 
 
 def worked(at: Path | str, *, stop_at: str = "", **changes: Any) -> str:
-    """A sweep "s", worked on until a task whose key starts with `stop_at`; the URL.
+    """Work on a sweep "s" until a task whose key starts with `stop_at`; return its URL.
 
     Args:
         at: a folder for a new storage, or the URL of an empty one.

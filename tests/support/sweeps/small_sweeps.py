@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy
@@ -45,7 +44,7 @@ SMALL = override(
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
 # matters for tests that start dozens. It is still a separate process.
 FORK = multiprocessing.get_context("forkserver")
-PRELOADED = [  # with what a worker imports only once it needs it
+PRELOADED = [  # including modules that a worker imports late
     __name__, "alembic.command", "numpy.random", "optuna.samplers", "optuna.storages._rdb.models", "psycopg",
     "sqlalchemy.dialects.sqlite", "storage.studies.studies",
 ]  # fmt: skip
@@ -58,11 +57,7 @@ def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
     def create(at: sqlalchemy.URL) -> None:
         assert create_sweep(at, name, spec).new
 
-    if database.database is None or database.get_backend_name() != "sqlite" or Path(database.database).exists():
-        create(database)
-    else:
-        key = "created", name, spec.model_dump_json()
-        made_once(key, Path(database.database), lambda path: create(resolve(f"sqlite:///{path}")))
+    made_once(("created", name, spec.model_dump_json()), database, create)
     return database
 
 
@@ -101,7 +96,7 @@ def _work(url: str, name: str, crash_at: str, seconds: float, log: str) -> None:
 
 
 def reach_of(url: str) -> Reach:
-    """The storage at a URL, or the service there, with the token of the tests."""
+    """Return the storage at a URL, or the service there with the token of the tests."""
     return Service(url, "worker-token-0123456789") if url.startswith("http") else resolve(url)
 
 

@@ -28,7 +28,7 @@ Needs = dict[str, tuple[tuple[str, ...], int, int]]  # phase -> needs, minimum, 
 
 @contextmanager
 def new_storage(url: str) -> Iterator[Engine]:
-    """An empty storage with our tables; disposed at the end."""
+    """Create an empty storage with our tables; disposed at the end."""
     resolved = resolve(url)
     with create_lock(resolved):
         engine = open_engine(resolved, must_exist=False)
@@ -38,7 +38,7 @@ def new_storage(url: str) -> Iterator[Engine]:
 
 
 def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", number: int = 3) -> int:
-    """A sweep of the given phases, or of one phase "search" with `number` tasks; its id."""
+    """Create a sweep of the given phases, or of one phase "search" with `number` tasks; return its id."""
     phases = phases or {"search": ((), 1, number)}
     insert_sweep(
         engine,
@@ -127,7 +127,7 @@ def overlap(module: ModuleType, first: Callable[[], object], second: Callable[[]
             one = threads.submit(first)
             assert written.wait(30)
             other = threads.submit(second)
-            time.sleep(0.1)  # it waits for a lock now, or has passed without one
+            time.sleep(0.1)  # by now it waits for a lock, or has passed without one
             second_waits.set()
             one.result(30)
             other.result(30)
@@ -135,7 +135,16 @@ def overlap(module: ModuleType, first: Callable[[], object], second: Callable[[]
         module.write = write  # type: ignore[attr-defined]
 
 
-# what child processes run
+# Functions of child processes
+
+
+@contextmanager
+def _opened(url: str, at: float) -> Iterator[Engine]:
+    """Open a storage and wait for the time `at`, so that several processes act simultaneously."""
+    engine = open_engine(resolve(url))
+    time.sleep(max(0.0, at - time.time()))
+    yield engine
+    engine.dispose()
 
 
 def create_first(url: str, at: float) -> list[str]:
@@ -159,12 +168,9 @@ def claim_and_finish_all(url: str, sweep_id: int, worker: str) -> list[str]:
 
 
 def finish_at(url: str, claim: TaskRecord, at: float) -> bool:
-    """Finish a task at the time `at`, so that several processes do so simultaneously."""
-    engine = open_engine(resolve(url))
-    time.sleep(max(0.0, at - time.time()))
-    stored = finished(engine, claim)
-    engine.dispose()
-    return stored
+    """Finish a task at the time `at`."""
+    with _opened(url, at) as engine:
+        return finished(engine, claim)
 
 
 def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[tuple[str, str, bool]]:
@@ -191,21 +197,15 @@ def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[
 
 def extend_at(url: str, sweep_id: int, phase: str, at: float) -> str:
     """Add a task to an open phase at the time `at`; return its key, or why it was refused."""
-    engine = open_engine(resolve(url))
-    time.sleep(max(0.0, at - time.time()))
-    try:
-        extend(engine, sweep_id, phase, revision=1, while_open=[phase])
-    except RevisionRefused as error:
-        return str(error)
-    finally:
-        engine.dispose()
+    with _opened(url, at) as engine:
+        try:
+            extend(engine, sweep_id, phase, revision=1, while_open=[phase])
+        except RevisionRefused as error:
+            return str(error)
     return f"{phase}#more1.0"
 
 
 def put_blob(url: str, data: bytes, at: float) -> str:
     """Store `data` at the time `at`."""
-    engine = open_engine(resolve(url))
-    time.sleep(max(0.0, at - time.time()))
-    digest = artifacts.put(engine, data)
-    engine.dispose()
-    return digest
+    with _opened(url, at) as engine:
+        return artifacts.put(engine, data)

@@ -1,4 +1,4 @@
-"""Records of tasks as the storage would give them, for tests that need no storage."""
+"""Records of tasks as a storage returns them, for tests without a storage."""
 
 from typing import Any
 

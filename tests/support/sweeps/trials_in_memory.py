@@ -33,7 +33,7 @@ _active: list[bool] = []
 def trials_in_memory() -> Iterator[None]:
     """Keep the trials of studies opened in this process in memory.
 
-    Our own tables are in the database as ever. Not for tests of studies, audit, deletion, dashboard or other processes.
+    Our own tables stay in the database. Not for tests of studies, audit, deletion, dashboard or other processes.
     """
 
     def optuna_storage(engine: Engine, *, create: bool = False) -> InMemoryStorage:
@@ -62,20 +62,23 @@ def copied(file: Path, to: Path) -> URL:
     return resolve(f"sqlite:///{to}")
 
 
-def made_once(key: object, to: Path, make: Callable[[Path], object]) -> None:
-    """Make a SQLite file, or copy the one that the first call with this key in this session made.
+def made_once(key: object, to: URL, make: Callable[[URL], object]) -> None:
+    """Make a storage; a new SQLite file is a copy of the one that the session's first call with this key made.
 
     Args:
-        key: its text says everything that the content depends on.
+        key: its text must cover everything that the content depends on.
     """
+    if to.get_backend_name() != "sqlite" or to.database is None or Path(to.database).exists():
+        make(to)
+        return
     name = hashlib.sha256(repr((key, bool(_active))).encode()).hexdigest()[:24]
     path = Path(os.environ.get(MADE) or _folder().name) / f"{name}.db"
     trials = path.with_suffix(".trials")
     with FileLock(path.with_suffix(".lock")):
         if not trials.exists():
-            path.unlink(missing_ok=True)  # of one that failed midway
-            make(path)
+            path.unlink(missing_ok=True)  # left by a call that failed midway
+            make(resolve(f"sqlite:///{path}"))
             trials.write_bytes(pickle.dumps(_kept.get(path)))
     if path not in _kept and (kept := pickle.loads(trials.read_bytes())) is not None:
         _kept[path] = kept
-    copied(path, to)
+    copied(path, Path(to.database))

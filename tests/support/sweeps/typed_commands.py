@@ -1,4 +1,4 @@
-"""The fixture kd_sweeps as a type, and the files in a folder before and after a command."""
+"""The type of the fixture kd_sweeps, the files in a folder, and a small dataset."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -16,7 +16,7 @@ class Browser:
             pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
         self._command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
         self._command += ["--disable-background-networking", f"--user-data-dir={profile}", "--window-size=1200,6000"]
-        self._command += ["--virtual-time-budget=20000"]  # ms that a page's own scripts may believe to have passed
+        self._command += ["--virtual-time-budget=20000"]  # ms of simulated time for a page's own scripts
 
     def dom(self, address: str) -> str:
         """Return the document after its scripts have run, as HTML."""

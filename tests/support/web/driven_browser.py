@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_ports
 from tests.support.sweeps.small_sweeps import wait_until
 
 
@@ -71,8 +72,7 @@ def driven_browser(profile: Path, *options: str) -> Iterator[DrivenBrowser]:
     for program in ("chromedriver", "chromium"):
         if shutil.which(program) is None:
             pytest.skip(f"no {program} on the PATH")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports()
     driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: _listens(port), "chromedriver does not listen", 30)

@@ -47,7 +47,7 @@ class Service:
     def __init__(
         self, port: int, lines: list[str], stop: Callable[[], None], process: "subprocess.Popen[str] | None" = None
     ) -> None:
-        """stop: ends it, and may be called twice."""
+        """stop: ends the service; may be called twice."""
         self.port, self.stop, self.process = port, stop, process
         self._lines = lines
 
@@ -91,14 +91,14 @@ class Service:
 
 
 def _port_in(lines: list[str], alive: Callable[[], bool]) -> int:
-    """The port that it says it listens on, once it does."""
+    """Wait until the service reports its port, and return it."""
 
-    def told() -> list[str]:
+    def ports() -> list[str]:
         return re.findall(r"serving at http://\S+?:(\d+)/", "".join(lines))
 
-    wait_until(lambda: bool(told()) or not alive(), "".join(lines))
-    assert told(), "".join(lines)
-    return int(told()[0])
+    wait_until(lambda: bool(ports()) or not alive(), "".join(lines))
+    assert ports(), "".join(lines)
+    return int(ports()[0])
 
 
 def _file_of(tokens: str, folder: Path) -> Path | None:
@@ -112,7 +112,7 @@ def _file_of(tokens: str, folder: Path) -> Path | None:
 
 @contextlib.contextmanager
 def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: bool = False) -> Iterator[Service]:
-    """Run a service in a thread, which starts at once; names: sweeps to serve, or all."""
+    """Run a service in a thread; names: the sweeps to serve (default: all)."""
     import uvicorn
 
     from storage.url import resolve
@@ -149,8 +149,8 @@ def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: b
         )
 
     def stop() -> None:
-        for one in servers:
-            one.should_exit = True
+        for server in servers:
+            server.should_exit = True
         thread.join(30)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -179,7 +179,7 @@ def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Ser
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # as a service has: it shares the cores with no test
+        start_new_session=True,  # as a service has; Linux divides the cores among sessions
     ) as process:
         assert process.stderr is not None
         reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)

@@ -1,6 +1,6 @@
-"""Plans, and the answers of planted sweeps, in words: one for each way in which they can end. Imports no pytest.
+"""The texts of plans and of the answers of planted sweeps, one for each possible ending. Imports no pytest.
 
-`tests.support.sweeps.golden_pages` keeps them. Over four seeds every planted difference has a standard deviation of 1
+`tests.support.sweeps.golden_pages` stores them. Over four seeds every planted difference has a standard deviation of 1
 point: its 95 % interval is mean -+ 1.59, the one-sided bounds of the first look are mean -+ 1.48. Over three searches
 whose regrets lie 0.3 points apart the interval is mean -+ 0.75. By rule 3 tuning on the target reaches 70 % and no
 teacher 67.4 %; over eight searches whose losses have the standard deviation d it is mean -+ t[.975, 7] * d / sqrt(8).
@@ -48,9 +48,9 @@ def _planned(spec: Spec) -> str:
 def _worded(sweeps: Worded) -> Iterator[str]:
     for name, make in sweeps.items():
         findings = make()
-        # The code of seven libraries is that of the page "chosen".
+        # The page "chosen" already has the code for seven libraries.
         blocks = [replace(block, code=()) if isinstance(block, Advice) else block for block in answer.blocks(findings)]
-        blocks += [answer.badge(findings)] if findings.choices else []  # which stands below, among the numbers
+        blocks += [answer.badge(findings)] if findings.choices else []  # printed below, among the numbers
         yield f"<!-- {name} -->\n\n{markdown.text(blocks)}\n"
         yield from (f"{sentence(findings, target)}\n" for target in findings.verdicts)
         yield from (f"- {text}\n" for text in as_good(findings))
@@ -89,7 +89,7 @@ def _searches(regrets: Points, changes: Changes | None = None) -> Callable[[], F
 
 
 def _defaults(above: float) -> Callable[[], Findings]:
-    """Best is 4 points above Keras' default. What counts is keras.io's, so far above native."""
+    """Best is 4 points above Keras' default; keras.io's, which decides, is `above` points above native."""
     spec = override(OVER_SEEDS, {"transfer.target_arms": [*OVER_SEEDS.transfer.target_arms, "default-keras-io"]})
     return lambda: found(spec, {"transfer#target.default-keras-io": [n + above for n in NATIVE]} | accuracies(0.5))
 
@@ -173,7 +173,7 @@ def _alone(scratch: float, default: float, changes: Changes | None = None, **fur
     until = further.pop("until", "")
     arms = {"best": BEST, "scratch": below(scratch), "default-keras": below(default)}
     arms |= {name.replace("_", "-"): below(points) for name, points in further.items()}
-    own = [arm for arm in arms if arm != "scratch-tuned"]  # which is there where settings of the training are searched
+    own = [arm for arm in arms if arm != "scratch-tuned"]  # added where settings of the training are searched
     spec = override(ONE_DATASET, {"transfer.source_arms": own, **(changes or {})})
     return lambda: found(spec, arms, until=until)
 
@@ -220,7 +220,7 @@ def _few(searches: int) -> Callable[[], Findings]:
 
 
 def _changed(make: Callable[[], Findings], **changes: Any) -> Callable[[], Findings]:
-    """Return the same with other values of its only choice."""
+    """Return the findings with other values of their only choice."""
 
     def made() -> Findings:
         findings = make()
@@ -231,13 +231,13 @@ def _changed(make: Callable[[], Findings], **changes: Any) -> Callable[[], Findi
 
 
 def _without(default: bool) -> Callable[[], Findings]:
-    """Return what a trainer without an untreated arm says; default: whether it has a default."""
+    """Return the findings of a trainer without an untreated arm; default: whether it has a default."""
 
     def make() -> Findings:
         findings = chosen(NEAR, NONE)
         (role,) = findings.choices
         assert role.choice is not None
-        kept = tuple(replace(one, gain=None, share=None) for one in role.choice.strategies[not default :])
+        kept = tuple(replace(strategy, gain=None, share=None) for strategy in role.choice.strategies[not default :])
         bare = replace(role.choice, gain=None, margin_share=0.0, strategies=kept)
         return replace(findings, choices=(replace(role, choice=bare),))
 
@@ -245,10 +245,10 @@ def _without(default: bool) -> Callable[[], Findings]:
 
 
 def needing(findings: Findings, searches: int | None, *, compared: int | None = None) -> Findings:
-    """Return the same where the default needs so many searches, and was compared in so many."""
+    """Return the findings with a default that needs `searches` searches and was compared in `compared` of them."""
     (role,) = findings.choices
     assert role.choice is not None
-    default, *others = (replace(one, needed=None) for one in role.choice.strategies)
+    default, *others = (replace(strategy, needed=None) for strategy in role.choice.strategies)
     assert default.lost is not None
     lost = default.lost if compared is None else replace(default.lost, n=compared)
     kept = (replace(default, needed=searches, lost=lost), *others)

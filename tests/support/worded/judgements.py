@@ -1,6 +1,6 @@
-"""The judgements of chosen tables in words, one for each way in which a judgement can end. Imports no pytest.
+"""The texts of judgements, one for each possible ending. Imports no pytest.
 
-`tests.support.sweeps.golden_pages` keeps them.
+`tests.support.sweeps.golden_pages` stores them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""Parts of a page for sweeps that no page of their own is kept of. Imports no pytest.
+"""Parts of pages, for sweeps without a stored page. Imports no pytest.
 
-`tests.support.sweeps.golden_pages` keeps them.
+`tests.support.sweeps.golden_pages` stores them.
 """
 
 import re
@@ -52,7 +52,7 @@ def _without_weights(claim: AnyJob, params: dict[str, Any], on_step: Callable[[]
 
 
 def _of_three_teachers() -> Findings:
-    # Here all three searches are of one teacher: a number without an interval.
+    # All three searches have one teacher here, so the number has no interval.
     findings = found(OVER_SEARCHES, accuracies((3.2, 3.5, 3.8)))
     return replace(findings, spec=override(findings.spec, {"outer.teachers": 3}))
 
@@ -78,8 +78,8 @@ def _methods() -> Iterator[str]:
     sweep = found(REPORTED, run, until="search#1")
     known = _sentences(sweep)
     for name, changes in METHODS.items():
-        said = _sentences(replace(sweep, spec=override(REPORTED, changes)))
-        yield f"<!-- {name} -->\n\n" + "".join(f"- {one}\n" for one in said if one not in known)
+        sentences = _sentences(replace(sweep, spec=override(REPORTED, changes)))
+        yield f"<!-- {name} -->\n\n" + "".join(f"- {sentence}\n" for sentence in sentences if sentence not in known)
 
 
 def _sentences(findings: Findings) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_smoothed_teacher_is_less_confident() -> None:
         logits = trainer.logits(published_training.images("digits", None).train)
         sure.append(np.exp(logits.max(axis=-1) - np.log(np.exp(logits).sum(axis=-1))).mean())
     assert sure[0] > 0.98
-    assert sure[1] == pytest.approx(0.91, abs=0.03)  # 1 - 0.1 + 0.1 / 10, which the loss asks for
+    assert sure[1] == pytest.approx(0.91, abs=0.03)  # 1 - 0.1 + 0.1 / 10, where the loss is least
 
 
 @pytest.mark.slow

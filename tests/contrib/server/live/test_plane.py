@@ -1,4 +1,4 @@
-"""Where the page draws trials, and what it says of a sweep before there is an answer: from rows in memory."""
+"""Where the page draws trials, and what it says before there is an answer: from rows in memory."""
 
 from itertools import count
 from typing import Any
@@ -20,7 +20,7 @@ _numbers = count(1)
 
 
 def record(phase: str, score: float | None, *, state: str = "done", **params: Any) -> TrialRecord:
-    """A task of a phase, planned behind those that were made before it."""
+    """Return a task of a phase, planned after all earlier ones."""
     number = next(_numbers)
     stage = Phase.parse(phase).stage
     return TrialRecord(number, f"{phase}#{number}", stage, phase, state, score, params, "node-1-7-ab")
@@ -44,24 +44,24 @@ def custom(space: dict[str, Any], point: dict[str, Any]) -> Spec:
     return parse(values(trainer, transfer={"seeds": 2, "margin": 0.5}), new=True)
 
 
-def test_a_trial_lies_where_its_point_is_and_is_the_darker_the_better_it_is() -> None:
+def test_a_trial_is_drawn_at_its_point_and_darker_the_better_it_is() -> None:
     worst, best, middle = trial(1.0, 0.0, 0.90), trial(20.0, 0.25, 0.98), trial(20**0.5, 1.0, 0.95)
     plane = drawn(TINY, worst, best, middle)
     places = [(round(dot.x, 6), round(dot.y, 6)) for dot in (dot_of(plane, row) for row in (worst, best, middle))]
-    assert places == [(0, 100), (100, 75), (50, 0)], "T in the logarithm, alpha upwards"
+    assert places == [(0, 100), (100, 75), (50, 0)], "log T to the right, alpha upwards"
     assert [dot_of(plane, row).look for row in (worst, middle, best)] == ["s0", "s3", f"s{COLOURS - 1}"]
-    assert plane.dots[-1].task == best.key, "it lies above the others"
+    assert plane.dots[-1].task == best.key, "the best is drawn above the others"
     assert (plane.low, plane.high) == ("90.00 %", "98.00 %")
     assert [tick.label for tick in plane.x.ticks] == ["1", "2", "5", "10", "20"]
     assert [(tick.at, tick.label) for tick in plane.y.ticks] == [(0, "0"), (50, "0.5"), (100, "1")]
 
 
-def test_a_trial_that_learnt_nothing_does_not_take_the_colours_of_the_others() -> None:
+def test_a_trial_that_learnt_nothing_does_not_stretch_the_colour_scale() -> None:
     rows = [trial(2.0, 0.1, 0.1), *(trial(2.0, 0.1, 0.9 + number / 1000) for number in range(20))]
     assert len({dot.look for dot in drawn(TINY, *rows).dots}) == COLOURS
 
 
-def test_what_was_confirmed_runs_or_failed_looks_so_and_says_so() -> None:
+def test_confirmed_running_and_failed_trials_look_different_and_say_so() -> None:
     searched, failed = trial(4.0, 0.5, 0.9), trial(8.0, 0.5, None, state="failed")
     running = trial(16.0, 0.5, None, state="running")
     again = [trial(4.0, 0.5, score, "confirm") for score in (0.92, 0.94)]
@@ -109,7 +109,7 @@ def test_any_training_has_a_plane_of_two_numbers_or_its_scores_in_their_order(
         assert places == [pytest.approx(place) for place in ((100 / 6, 100), (50, 0), (500 / 6, 100))]
 
 
-def test_of_a_loss_the_lowest_is_the_best() -> None:
+def test_the_lowest_loss_is_the_best() -> None:
     rows = [record("search", -loss, rate=0.5, decay=0.1) for loss in (0.2, 0.1)]
     plane = drawn(loss_spec(), *rows)
     assert [dot_of(plane, row).look for row in rows] == ["s0", "s5"]
@@ -117,8 +117,8 @@ def test_of_a_loss_the_lowest_is_the_best() -> None:
 
 
 def known(spec: Spec, *rows: TrialRecord) -> SoFar:
-    (found,) = so_far(spec, rows)
-    return found
+    (only,) = so_far(spec, rows)
+    return only
 
 
 def default_point(spec: Spec) -> dict[str, Any]:
@@ -133,18 +133,18 @@ def test_before_anything_is_confirmed_the_best_is_partly_luck() -> None:
     assert best.others == ()
 
 
-def test_the_confirmed_point_has_an_interval_and_the_default_beside_it() -> None:
+def test_the_confirmed_point_has_an_interval_and_the_default_next_to_it() -> None:
     fresh = [trial(4.0, 0.5, score, "confirm") for score in (0.93, 0.94, 0.95)]
     fewer = [trial(2.0, 0.5, 0.99, "confirm")]
     raced = [record("confirm", score, **default_point(TINY)) for score in (0.96, 0.97, 0.98)]
     best = known(TINY, trial(4.0, 0.5, 0.95), *fresh, *fewer, *raced)
-    assert (best.point, best.best.score) == ("T = 4, alpha = 0.5", "94.00 %"), "tried less is no advantage"
+    assert (best.point, best.best.score) == ("T = 4, alpha = 0.5", "94.00 %"), "fewer seeds are no advantage"
     assert best.best.interval == "95 % CI 91.52 to 96.48", "t[.975, 2] / sqrt(3) points"
     assert best.best.detail == "mean of 3 new seeds"
     assert [(other.label, other.score) for other in best.others] == [("Keras' default", "97.00 %")]
 
 
-def test_of_several_searches_the_mean_is_over_searches_and_the_point_that_of_the_first() -> None:
+def test_with_several_searches_the_mean_is_over_searches_and_the_point_is_that_of_the_first() -> None:
     spec = override(TINY, {"outer.searches": 3})
     phases = ("confirm", "confirm@t0s1", "confirm@t0s2")
     rows = [trial(4.0 + place, 0.5, 0.93 + place / 100, phase) for place, phase in enumerate(phases)]

@@ -1,4 +1,4 @@
-"""The view of a sweep against everything else that is said of it, at several moments; what it costs."""
+"""The view of a sweep agrees with the commands at several moments; its cost."""
 
 import logging
 from collections import Counter
@@ -90,7 +90,7 @@ def test_a_task_without_reports_is_as_far_as_others_of_its_stage_suggest(
     assert at_work.fraction is None
 
 
-def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_sweep_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = reported_sweeps.worked(tmp_path, stop_at="confirm")
     made, make = list[str](), module.view
 

@@ -42,7 +42,7 @@ def of_keras(name: str, weights: str | None) -> keras.Model:
     more = {"alpha": 0.25} if name == "mobilenet" else {}
     constructor = getattr(keras.applications, KERAS[name][1])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the weights of some were trained at 224 px, for which there is no other
+        warnings.simplefilter("ignore")  # some weights exist for 224 px only
         network: keras.Model = constructor(
             include_top=False, pooling="avg", input_shape=(pixels, pixels, 3), weights=weights, **more
         )
@@ -51,7 +51,7 @@ def of_keras(name: str, weights: str | None) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[Path]:
-    """A folder for weights, up to 100 MB each; removed at once, where pytest would keep it for three runs."""
+    """Yield a folder for weights of up to 100 MB each, removed at once: pytest would keep it for three runs."""
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-weights-") as folder:
         yield Path(folder)
 
@@ -67,14 +67,14 @@ def weights_file(name: str, files: Path) -> Path:
                 layer.set_weights([MEAN, DEVIATION, np.array(0)])
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = 0.0
-        # The statistics of one batch: without any, the signal fades away from layer to layer.
+        # With the statistics of one batch: without any, the signal fades from layer to layer.
         network(fed(name, images(APPLICATIONS[name].pixels, many=16)), training=True)
         network.save(path)
     return path
 
 
 def fed(name: str, pixels: np.ndarray) -> np.ndarray:
-    """As our network is fed."""
+    """Preprocess as our network does."""
     inputs = keras.Input(pixels.shape[1:])
     floats: np.ndarray = keras.Model(inputs, APPLICATIONS[name].preprocess(inputs)).predict(pixels, verbose=0)
     return floats
@@ -93,7 +93,7 @@ def outputs(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
 
 
 def images(pixels: int, *, many: int = 2) -> np.ndarray:
-    """Random squares under noise: noise alone looks the same to a network whatever its seed."""
+    """Return random squares under noise: noise alone looks the same to a network for every seed."""
     random, side = np.random.default_rng(0), -(-pixels // 6)
     squares = random.integers(0, 200, (many, 6, 6, 3)).repeat(side, axis=1).repeat(side, axis=2)
     noise = random.integers(0, 56, (many, pixels, pixels, 3))
@@ -151,7 +151,7 @@ def test_features_equal_those_of_keras_own_network_and_preprocessing(
 
 
 def test_gray_images_become_three_equal_channels() -> None:
-    application = dataclasses.replace(APPLICATIONS["vgg16"], pixels=16)  # whose preprocessing tells channels apart
+    application = dataclasses.replace(APPLICATIONS["vgg16"], pixels=16)  # its preprocessing treats channels differently
     pixels = keras.Input((16, 16, 3))
     nothing = keras.Model(pixels, keras.layers.Identity()(pixels))
     gray = images(8)[..., :1]

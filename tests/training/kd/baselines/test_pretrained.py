@@ -38,7 +38,7 @@ class Fitted:
 
     result: BaselineResult
     taught: TeacherResult
-    model: Any  # as its file is loaded
+    model: Any  # loaded from its file
     progress: list[tuple[float, str]]
     left: list[Path]  # in the folder for temporary files
 
@@ -114,8 +114,8 @@ def test_as_a_teacher_it_gives_the_logits_of_its_file_for_each_view(fitted: Fitt
     assert (logits.shape, logits.dtype) == ((2, 200, 10), np.float32)
     right = [float(np.mean(of_view.argmax(axis=-1) == digits.train.labels)) for of_view in logits]
     assert right[0] > 0.95
-    assert right[1] < right[0]  # of 8 pixels a view may push 4 out
-    few = digits.train.images[:8]  # which have the views of the whole
+    assert right[1] < right[0]  # a view may shift 4 of 8 pixels out
+    few = digits.train.images[:8]  # their views are those of the whole dataset
     for number, of_view in enumerate(logits):
         again = fitted.model(view(few, number), training=False)
         np.testing.assert_allclose(again, of_view[:8], rtol=1e-4, atol=1e-4)

@@ -20,7 +20,7 @@ LITE0 = APPLICATIONS["efficientnet-lite0"]
 
 
 def some(url: str) -> Application:
-    """A network whose weights are in some.h5."""
+    """Return a network whose weights are in some.h5."""
     return dataclasses.replace(APPLICATIONS["mobilenet"], weights_file="some.h5", weights_url=url)
 
 

@@ -142,7 +142,7 @@ def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(monke
     monkeypatch.setattr(kd.models.measure, "INT8_MACS", 1)
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     labels = model.predict_on_batch(TEST.images).argmax(axis=-1)
-    labels[150:] = (labels[150:] + 1) % 3  # right in the first half alone
+    labels[150:] = (labels[150:] + 1) % 3  # right in the first half only
     file = ModelFile(model=to_bytes(model), test=Split(TEST.images, labels), calibration=TEST.images[:100])
     measured = measure({"large": file}, rounds=1)["large"]
     assert measured.int8_test_images == 30

@@ -10,7 +10,7 @@ from kd.models.named import build
 
 
 def logits_of(model, images):
-    """The model's logits, which are the same for uint8 and float images, and no probabilities."""
+    """Return the model's logits, after checking that they are no probabilities and the same for float images."""
     logits = ops.convert_to_numpy(model(images))
     assert logits.dtype == np.float32
     assert not np.allclose(logits.sum(axis=-1), 1.0)
@@ -23,7 +23,7 @@ def convolution(size, inputs, outputs):
 
 
 def resnet8(channels):
-    """The parameters of MLPerf Tiny's network, counted by hand."""
+    """Return the parameters of MLPerf Tiny's network, counted by hand."""
     counted = convolution(3, channels, 16) + 4 * 16  # the stem; BatchNorm has four numbers a channel
     for inputs, outputs in ((16, 16), (16, 32), (32, 64)):
         counted += convolution(3, inputs, outputs) + convolution(3, outputs, outputs) + 2 * 4 * outputs
@@ -50,7 +50,7 @@ def test_named_models_have_the_published_sizes_and_give_logits(name, parameters,
     assert logits_of(model, images).shape == (3, 10)
 
 
-# One of each kind: the others are the same layers, more or wider.
+# One of each kind: the others have more or wider layers of the same kinds.
 @pytest.mark.parametrize("name", ["keras-student", "cnn-small-narrow", "resnet8", "mlp-800"])
 def test_a_seed_gives_the_same_weights_and_a_saved_model_loads_without_custom_code(name, tmp_path):
     first, same, other = (build(name, (16, 16, 3), 4, seed) for seed in (5, 5, 6))
@@ -64,7 +64,7 @@ def test_a_seed_gives_the_same_weights_and_a_saved_model_loads_without_custom_co
 
 
 def test_images_are_scaled_inside_the_model():
-    # the student without biases' help is linear up to LeakyReLU: half the brightness, half the logits
+    # biases start at 0, so the student is linear up to LeakyReLU: half the brightness, half the logits
     student = build("keras-student", (28, 28, 1), 10, seed=0)
     images = np.full((1, 28, 28, 1), 200, np.uint8)
     bright, dim = (ops.convert_to_numpy(student(x)) for x in (images, images // 2))

@@ -15,12 +15,12 @@ IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 
 def labelled(model):
-    """The images labelled by the model itself: its accuracy is 1, and another's is agreement."""
+    """Return the images labelled by the model itself: its accuracy is 1, and another's is agreement."""
     return Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
 
 
 def arithmetic(litert):
-    """The types of the results of all convolutions and matrix products."""
+    """Return the types of the results of all convolutions and matrix products."""
     import tensorflow as tf
 
     # Without its delegate, which hides the operations

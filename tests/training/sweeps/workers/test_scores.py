@@ -52,21 +52,21 @@ def test_a_score_is_reused_unless_its_model_was_remade(monkeypatch: pytest.Monke
         scored = trainer.train(ACCURACY, Steps())
     scores = scored.facts["models"]
     assert list(scores) == [TEACHER.key, STUDENT.key]
-    assert scored.score == scores[TEACHER.key]["test_accuracy"], "the student's is part of a look"
+    assert scored.score == scores[TEACHER.key]["test_accuracy"], "the student's is for the evaluation on the test set"
     assert scores[STUDENT.key]["int8_test_images"] == len(trainer._test_images("source"))
     kept.scored = [Finished(run=ACCURACY, facts=scored.facts, artifacts=frozenset())]
 
-    anew: list[list[str]] = []
+    scored_now: list[list[str]] = []
     score = kd.models.measure.score
 
     def noting(files: Any, **more: Any) -> Any:
-        anew.append(list(files))
+        scored_now.append(list(files))
         return score(files, **more)
 
     monkeypatch.setattr(kd.models.measure, "score", noting)
     with jobs_in_process(), jobs_in_process("kd.models.measure"):
         timed = trainer.train(TIMES, Steps())
-        assert anew.pop() == []
+        assert scored_now.pop() == []
         for key, found in scores.items():
             model = timed.facts["models"][key]
             assert {name: model.get(name, found["digest"]) for name in found} == found
@@ -74,7 +74,7 @@ def test_a_score_is_reused_unless_its_model_was_remade(monkeypatch: pytest.Monke
         assert timed.score == scores[STUDENT.key]["test_accuracy"]
         kept.models[STUDENT] = _model(3)
         trainer.train(TIMES, Steps())
-        assert anew.pop() == [STUDENT.key]
+        assert scored_now.pop() == [STUDENT.key]
 
 
 def test_without_kept_models_nothing_is_scored() -> None:

@@ -152,7 +152,7 @@ def test_a_download_fills_the_cache_and_the_next_load_finds_it(site: Site, mnist
 
     path = cache_dir() / "mnist.npz"
     assert sources.obtain("mnist").origin == f"cache: {path}"
-    assert site.asked == ["/mnist.npz"]
+    assert site.paths == ["/mnist.npz"]
     assert sources.where("mnist").source == "cache"
     assert sources.obtain("mnist", data_dir=path.parent).path == path, "it serves as a data folder"
     with np.load(path) as stored:
@@ -427,7 +427,7 @@ def test_two_processes_at_once_fetch_a_file_once(site: Site, mnist: Path, mnist_
     processes = [start_fetch(site, "/mnist.npz", mnist) for _ in range(2)]
     origins = [process.communicate()[0].splitlines()[-1].split(":")[0] for process in processes]
     assert sorted(origins) == ["cache", "download, now in the cache"]
-    assert site.asked == ["/mnist.npz"]
+    assert site.paths == ["/mnist.npz"]
     assert left_behind() == ["mnist.npz"]
 
 

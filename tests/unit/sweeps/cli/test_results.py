@@ -1,6 +1,13 @@
 """`report` and `best`: their output on a terminal, in a pipe, and as code."""
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +19,10 @@ from sweeps.report.answer import announced, badge, headline
 from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.report.words import parameter_effect
+from tests.support.paths import REPOSITORY
 from tests.support.sweeps.answered_sweeps import accuracies, answered
 from tests.support.sweeps.planted_sweeps import analysed, worked
 from tests.support.sweeps.trials_in_memory import trials_in_memory
-from tests.support.terminal import on_terminal
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -37,6 +44,38 @@ def url(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def findings(url: str) -> Findings:
     return analysed(resolve(url))
+
+
+def on_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
+    """Run kd-sweeps with stdout on a pseudo terminal; return exit code and output."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweeps.cli", *arguments],
+            cwd=folder,
+            env=environment | {"PYTHONPATH": str(REPOSITORY)},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+        )
+    finally:
+        os.close(theirs)
+    printed = bytearray()
+    try:
+        while part := _read(ours):
+            printed += part
+    finally:
+        os.close(ours)
+    return process.wait(timeout=60), printed.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux raises it when the other end is closed
+        return b""
 
 
 @pytest.mark.processes
