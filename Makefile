@@ -8,22 +8,22 @@ UV := $(shell uv --version 2>/dev/null)
 .DEFAULT_GOAL := help
 .PHONY: help run check test test-slow test-containers test-programs lint docs bench lock clean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the comparison
 	@$(BIN)/kd-sweeps run quick --preset quick
 
-check: lint ## before each commit: lint, and the tests that need no training, other process, server or browser
+check: lint ## before each commit: lint, and tests without training, other processes, servers or a browser
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick --durations 10 tests/unit tests/project
 
-test: $(STAMP) test-programs ## the tests that take seconds each
+test: $(STAMP) test-programs ## tests that take seconds each (about 10 minutes)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10
 
-test-slow: $(STAMP) test-programs ## the tests that take minutes each
+test-slow: $(STAMP) test-programs ## tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not containers"
 
-test-containers: $(STAMP) ## the image and the stack in a real Docker engine (15 minutes, 10 GB; on Debian root gets an engine)
+test-containers: $(STAMP) ## image and stack in a real Docker engine (15 minutes, 10 GB; as root on Debian, installs one)
 	@docker version >/dev/null 2>&1 || command -v dockerd >/dev/null || { test "$$(id -u)" = 0 && apt-get install -qq --yes \
 		--no-install-recommends docker.io docker-cli docker-compose runc iptables mmdebstrap; } || \
 		{ echo "make test-containers needs a Docker engine: start one" >&2; exit 1; }
@@ -36,7 +36,7 @@ test-programs:
 		--no-install-recommends chromium chromium-driver slurmctld slurmd slurm-client; } >/dev/null 2>&1 || \
 	echo "not installed: a browser with its driver, or Slurm; the tests that need them will be skipped" >&2
 
-lint: $(STAMP) ## format, style, types, and which way imports run
+lint: $(STAMP) ## format, style, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -45,7 +45,7 @@ lint: $(STAMP) ## format, style, types, and which way imports run
 docs: $(STAMP) ## the documentation as HTML, in docs/_build/html; a warning is an error
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
-bench: $(STAMP) ## what the README claims of speed, measured again: bench/results/results.md (20 minutes, an idle machine)
+bench: $(STAMP) ## measure the speed claims of README again: bench/results/results.md (20 minutes, an idle machine)
 	@$(BIN)/python bench/ladder.py
 	@$(BIN)/python bench/overhead.py
 	@$(BIN)/python bench/reading.py
@@ -57,7 +57,7 @@ lock: ## write requirements.lock again from pyproject.toml (needs uv); versions 
 	uv pip compile --universal --python-version 3.11 --extra server --extra autokeras --extra weights --extra npm pyproject.toml --constraint requirements.lock \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o deploy/image/requirements.lock
 
-clean: ## remove .venv and what the tools left; sweeps (*.db) stay
+clean: ## remove .venv and tool caches; keep sweeps (*.db)
 	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find kd storage sweeps tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

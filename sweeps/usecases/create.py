@@ -289,10 +289,10 @@ def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless a revision of the existing sweep has this spec."""
     # An older version omitted today's defaults: the same values with another fingerprint.
-    same = (parse(revision.spec, origin=f"sweep {name}").fingerprint for revision in known)
-    if spec.fingerprint in {*(revision.fingerprint for revision in known), *same}:
+    parsed = [parse(revision.spec, origin=f"sweep {name}") for revision in known]
+    if spec.fingerprint in {revision.fingerprint for revision in (*known, *parsed)}:
         return
-    changes = difference(known[0].spec, spec.as_dict())
+    changes = difference(parsed[0].as_dict(), spec.as_dict())
     raise AnotherSpec(
         f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or resume the existing"
         f" one: {local().launch(name)}"
