@@ -20,13 +20,15 @@ from storage.records import queries
 from storage.records.queries import attempts_of
 from storage.url import plain, resolve
 from sweeps.contrib.ray.engine import RayEngine
-from sweeps.spec.model import Spec
+from sweeps.spec.model import Spec, override
 from tests.support.faults.ray_cluster import RayCluster, running_cluster
 from tests.support.faults.storms import count, new_storm, storm_spec
 from tests.support.launches import environment
 from tests.support.postgres_server import PASSWORD, PostgresServer
 from tests.support.processes import parent_of, wait_until_gone
-from tests.support.sweeps.small_sweeps import SMALL, wait_until
+from tests.support.sweeps.planted_sweeps import answer_of, worked
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, wait_until
+from tests.support.web.services import TOKENS, WORKER, serving
 
 pytestmark = [
     pytest.mark.processes,
@@ -58,14 +60,20 @@ def cluster(home: Path) -> Iterator[RayCluster]:
 
 
 @contextlib.contextmanager
-def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "Iterator[subprocess.Popen[str]]":
-    """Yield a launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
+def launch(
+    cluster: RayCluster, url: str, *options: str, workers: int = 2, service: str = ""
+) -> "Iterator[subprocess.Popen[str]]":
+    """Yield a launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process.
+
+    service: the URL of one, instead of the database.
+    """
+    reached = {"KD_SWEEPS_STORAGE": "" if service else plain(resolve(url))}
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers), "--",
-            *(options or (f"--address={cluster.address}",)),
+            sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers),
+            *(["--url", service] if service else []), "--", *(options or (f"--address={cluster.address}",)),
         ],
-        env=cluster.env | {"KD_SWEEPS_STORAGE": plain(resolve(url))},
+        env=cluster.env | reached | ({"KD_SWEEPS_TOKEN": WORKER} if service else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -141,6 +149,21 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     assert any(path.name.startswith("ray-") for path in files)
     secrets = [PASSWORD.encode(), quote(PASSWORD, safe="").encode()]
     assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
+
+
+def test_actors_without_a_database_give_the_same_answer_through_a_service(cluster: RayCluster, tmp_path: Path) -> None:
+    spec, url = override(SMALL, CALM), f"sqlite:///{tmp_path}/s.db"
+    answer = answer_of(worked(f"sqlite:///{tmp_path}/calm.db", spec))
+    created(url, spec)
+    with serving(url, folder=tmp_path, tokens=TOKENS) as service, launch(cluster, url, service=service.url) as process:
+        out, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, out
+    assert answer_of(url) == answer is not None
+    draw(resolve(url), "s")
+    assert count(url, name="s").clean
+    files = [path for path in cluster.folder.rglob("*") if path.is_file()]
+    assert WORKER not in out + service.log
+    assert not [path for path in files if WORKER.encode() in path.read_bytes()]
 
 
 def test_ctrl_c_returns_the_tasks_and_leaves_no_actor(cluster: RayCluster, server: PostgresServer, held: None) -> None:

@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,10 @@ from tests.support.faults.storms import count
 from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments
 from tests.support.postgres_server import PostgresServer
 from tests.support.slurm_cluster import SlurmCluster
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+from tests.support.sweeps.planted_sweeps import answer_of, worked
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, tasks_of, wait_until
 from tests.support.sweeps.typed_commands import KdSweeps
+from tests.support.web.services import TOKENS, WORKER, serving
 
 pytestmark = pytest.mark.processes
 
@@ -71,10 +73,12 @@ def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     started: list[subprocess.Popen[str]] = []
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / HOME / "state"))
 
-    def begin(*words: str, misbehave: str = "pass", url: str = postgres_url) -> "subprocess.Popen[str]":
+    def begin(
+        *words: str, misbehave: str = "pass", url: str = postgres_url, variables: Mapping[str, str] = {}
+    ) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "slurm", *words],
-            env=environment(tmp_path / HOME, resolve(url), misbehave),
+            env=environment(tmp_path / HOME, resolve(url), misbehave) | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -101,6 +105,8 @@ HOLD = """
             steps()
             time.sleep(0.02)
 """
+
+KILL = 'if claim.key == "search#1" and once("killed"): os.kill(os.getpid(), signal.SIGKILL)'
 
 
 def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
@@ -165,6 +171,25 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
     assert "no task is left" in logged
     assert any("sweeps.cli worker s" in text for text in visible)
     assert not [text for text in [*visible, out, logged, *(path.read_text() for path in logs)] if "g3heimnis" in text]
+
+
+def test_members_without_a_database_give_the_same_answer_through_a_service(
+    slurm: SlurmCluster, start: Start, tmp_path: Path
+) -> None:
+    answer, url = answer_of(worked(f"sqlite:///{tmp_path}/calm.db", SPEC)), f"sqlite:///{tmp_path}/s.db"
+    created(url, SPEC)
+    with serving(url, folder=tmp_path, tokens=TOKENS) as service:
+        process = start(
+            "--workers", "2", "--url", service.url, misbehave=KILL,
+            variables={"KD_SWEEPS_STORAGE": "", "KD_SWEEPS_TOKEN": WORKER},
+        )  # fmt: skip
+        code, out = ended(process)
+    assert code == 0, out
+    assert "ended with exit code 137; its task is back in the queue; starting another" in out
+    assert answer_of(url) == answer is not None
+    draw(resolve(url), "s")
+    assert count(url, name="s").clean
+    assert WORKER not in out + service.log
 
 
 @pytest.mark.slow
