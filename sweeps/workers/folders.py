@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import platformdirs
 
@@ -50,6 +50,11 @@ def temporary() -> Iterator[Path]:
     """Yield an empty folder that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
         yield Path(folder)
+
+
+def kept(identity: str) -> list[str]:
+    """Return the keys of the tasks of a sweep that have a folder."""
+    return [unquote(path.name) for path in _folders(_base() / identity)]
 
 
 def remove(identity: str, key: str) -> None:

@@ -129,6 +129,9 @@ class Worker:
         if left.unended:
             return False
         log.info("no task is left (%s): %d tasks finished here", left.state, self.finished)
+        if kept := folders.kept(self.backend.identity):  # of workers killed right after they stored a result
+            for task in self.backend.done(keys=kept):
+                folders.remove(self.backend.identity, task.key)
         return True
 
     def _repair(self) -> None:

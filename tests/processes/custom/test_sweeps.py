@@ -54,8 +54,8 @@ def trainer(folder: Path, kind: str) -> dict[str, Any]:
     return {"command": f"{script} {{temperature}} {{alpha}} {{seed}}", "test": str(script)}
 
 
-def new(folder: Path, kind: str, name: str) -> str:
-    url = f"sqlite:///{folder}/{name}.db"
+def new(folder: Path, kind: str, name: str, url: str = "") -> str:
+    url = url or f"sqlite:///{folder}/{name}.db"
     assert create_sweep(resolve(url), name, spec(trainer(folder, kind), lease=QUICK_LEASE, **SMALL)).new
     return url
 
@@ -88,12 +88,10 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return request.param, url, folder
 
 
-def test_two_workers_one_of_them_killed_repeatedly_give_the_same_answer(
-    finished: Finished,
-) -> None:
+def test_two_workers_one_of_them_killed_repeatedly_give_the_same_answer(finished: Finished, storage_url: str) -> None:
     kind, url, folder = finished
     alone = answer(url, "s")
-    other = new(folder, kind, "two")
+    other = new(folder, kind, "two", storage_url)
 
     def done() -> int:
         return sum(task.state == "done" for task in records(other, "two").values())
@@ -165,6 +163,14 @@ def test_a_training_resumes_from_its_folder_after_its_worker_was_killed(tmp_path
     assert sorted(task.attempt for task in tasks) == [1] * (len(tasks) - 1) + [2]
     assert len(log.read_text()) == 4 * len(tasks), "an epoch was trained twice"
     assert list((tmp_path / "cache").rglob("epochs")) == []
+
+
+def test_the_folder_of_a_worker_killed_right_after_its_result_is_removed_at_the_end(tmp_path: Path) -> None:
+    url = one_trial(tmp_path)
+    assert worker(url, "r", tmp_path, EPOCHS=os.devnull, KD_SWEEPS_FAILPOINT="finished").wait(120) == -signal.SIGKILL
+    assert list((tmp_path / "cache").rglob("epochs")) != []
+    assert worker(url, "r", tmp_path, EPOCHS=os.devnull).wait(120) == 0
+    assert list((tmp_path / "cache" / "tasks").iterdir()) == []
 
 
 def test_deleting_a_sweep_removes_its_folders(
