@@ -290,7 +290,7 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless a revision of the existing sweep has this spec."""
     # An older version omitted today's defaults: the same values with another fingerprint.
     parsed = [parse(revision.spec, origin=f"sweep {name}") for revision in known]
-    if spec.fingerprint in {revision.fingerprint for revision in (*known, *parsed)}:
+    if spec.fingerprint in {*(revision.fingerprint for revision in known), *(old.fingerprint for old in parsed)}:
         return
     changes = difference(parsed[0].as_dict(), spec.as_dict())
     raise AnotherSpec(
