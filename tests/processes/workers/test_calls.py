@@ -21,10 +21,21 @@ LONG_S = 600.0
 PATIENT = override(SMALL, {"search.lag": 1, "search.trials": 8, "lease.interval_s": LONG_S, "lease.grace_s": LONG_S})
 
 
+# No task of the comparison ends before three workers have one.
+TOGETHER = """
+if claim.key.startswith("transfer#"):
+    once(f"worker-{os.getpid()}")
+    until = time.monotonic() + 120
+    while len(list(HOME.glob("worker-*"))) < 3 and time.monotonic() < until:
+        steps()
+        time.sleep(0.02)
+"""
+
+
 def test_idle_workers_are_woken_for_new_tasks_and_at_the_end(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url, PATIENT)
     began = time.monotonic()
-    code, out = launched(environment(tmp_path / "home", url), workers=3, timeout=LONG_S)
+    code, out = launched(environment(tmp_path / "home", url, TOGETHER), workers=3, timeout=LONG_S)
     assert code == 0, out
     assert time.monotonic() - began < LONG_S / 2, "a worker waited for its next poll"
     with open_sweep(url, "s") as (engine, sweep):
