@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import sqlalchemy
+import sqlalchemy.orm  # Optuna, which proposes points, imports it: while one thread does, SQLAlchemy fails in others
 
 from storage.errors import NotAStorage, StorageError
 from storage.queue.notify import Hear, pipe
