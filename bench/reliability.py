@@ -87,7 +87,7 @@ class Load:
 KILLS = Load("killed at random and replaced", "kill -9")
 KILLS_THROUGH = Load("killed at random and replaced, through a service", "kill -9", through=True)
 # One first attempt in ten; each leaves a file, for counting.
-_SOMETIMES = "if claim.attempt == 1 and claim.id % 10 == 0 and once(f'fault-{claim.id}'): "
+_SOMETIMES = "if claim.row.attempt == 1 and claim.row.id % 10 == 0 and once(f'fault-{claim.row.id}'): "
 LAUNCHES = (
     Load("of one launch, whose tasks hang", "hangs", workers=4, misbehave="time.sleep(3600)"),
     Load("of one launch, killed inside their tasks", "kill -9", workers=4, misbehave="os.kill(os.getpid(), 9)"),
