@@ -39,44 +39,16 @@ class Commands:
     storage: str = ""
     service: str = ""
 
-    def create(self, name: str, *more: str) -> str:
-        """Create a sweep, or recreate its studies."""
-        return self.line("create", name, *more)
-
-    def launch(self, name: str) -> str:
-        """Start workers on this machine."""
-        return self.line("launch", name)
-
-    def retry(self, name: str) -> str:
-        """Queue failed and skipped tasks again."""
-        return self.line("retry", name)
-
     def retry_and_launch(self, name: str) -> str:
         """Queue failed and skipped tasks again, and start workers for them."""
-        return f"{self.retry(name)}, then {self.launch(name)}"
-
-    def best(self, name: str) -> str:
-        """Print the best point."""
-        return self.line("best", name)
-
-    def report(self, name: str) -> str:
-        """Print the verdict and the comparison."""
-        return self.line("report", name)
-
-    def spec(self, preset: str) -> str:
-        """Print a preset as TOML; a redirection may follow its name."""
-        return self.line("spec", preset)
-
-    def resume(self, name: str) -> str:
-        """Resume a paused or cancelled sweep."""
-        return self.line("resume", name)
+        return f"{self.line('retry', name)}, then {self.line('launch', name)}"
 
     def after(self, text: str, next_steps: Iterable[NextStep]) -> str:
         """Return the text, followed by the command of each step."""
         return "; ".join([text, *(f"{step.purpose}: {self.line(step.action, step.sweep)}" for step in next_steps)])
 
     def line(self, command: str, *words: str) -> str:
-        """Return any other command, for example line("best", name)."""
+        """Return a command, for example line("best", name)."""
         return " ".join(filter(None, [self.program, command, *words, self._place(command)]))
 
     def _place(self, command: str) -> str:

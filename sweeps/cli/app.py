@@ -197,7 +197,7 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
     if has_password(url):
         bare = replace(local(), storage="")
         return [
-            f"{bare.launch(name)}       # workers on this machine",
+            f"{bare.line('launch', name)}       # workers on this machine",
             f"{bare.line('worker', name)}       # one more worker, wherever KD_SWEEPS_STORAGE holds this URL",
             f"{bare.line('dashboard', name)}    # live page, with a link to optuna-dashboard",
         ]
@@ -206,7 +206,7 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
     if url.get_backend_name() == "sqlite":
         where = "on this machine" if sqlite_path(url).is_absolute() else "in this folder"
     return [
-        f"{local().launch(name)}       # workers on this machine",
+        f"{local().line('launch', name)}       # workers on this machine",
         f"{elsewhere.line('worker', name)}   # one more worker, {where}",
         f"{local().line('dashboard', name)}    # or: optuna-dashboard {quote(url.render_as_string())}",
     ]
@@ -253,7 +253,7 @@ def launch(
         return
     code = start(request, on, workers=workers)
     if code == 0:
-        say(f"finished. Next: {local().best(name)}; {local().report(name)}")
+        say(f"finished. Next: {local().line('best', name)}; {local().line('report', name)}")
     raise typer.Exit(code)
 
 

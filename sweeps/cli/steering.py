@@ -20,7 +20,7 @@ def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None
 
     running = client_of(storage, url).ask(PAUSE, SweepArgs(name=name)).tasks
     left = f"{number_of(running, 'running task')} will finish" if running else "no task is running"
-    say(f"paused; {left}. To resume: {local().resume(name)}")
+    say(f"paused; {left}. To resume: {local().line('resume', name)}")
 
 
 @app.command()
@@ -30,7 +30,7 @@ def resume(name: SweepName, storage: Storage = None, url: Service = None) -> Non
 
     left = client_of(storage, url).ask(RESUME, SweepArgs(name=name)).tasks
     if left:
-        say(f"resumed; {number_of(left, 'task')} left. If no worker is running: {local().launch(name)}")
+        say(f"resumed; {number_of(left, 'task')} left. If no worker is running: {local().line('launch', name)}")
     else:
         say(f"nothing to resume: {name} is finished")
 
@@ -44,7 +44,7 @@ def cancel(name: SweepName, storage: Storage = None, url: Service = None) -> Non
     from sweeps.operations.table import CANCEL, SweepArgs
 
     cancelled = number_of(client_of(storage, url).ask(CANCEL, SweepArgs(name=name)).tasks, "task")
-    undo, remove = local().resume(name), local().line("delete", name)
+    undo, remove = local().line("resume", name), local().line("delete", name)
     say(f"cancelled {cancelled}. To resume: {undo}; to delete the sweep: {remove}")
 
 
@@ -80,7 +80,7 @@ def extend(
         say(f"dry run: nothing written; it would add {number_of(planned.tasks, 'task')}")
         return
     added = client.ask(EXTEND, args.model_copy(update={"dry_run": False}))
-    say(f"{number_of(added.tasks, 'task')} added. Next: {local().launch(name)}")
+    say(f"{number_of(added.tasks, 'task')} added. Next: {local().line('launch', name)}")
 
 
 @app.command()
@@ -97,7 +97,7 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
     for key in again:
         print(key)
     if again:
-        say(f"{number_of(len(again), 'task')} will run again. Next: {local().launch(name)}")
+        say(f"{number_of(len(again), 'task')} will run again. Next: {local().line('launch', name)}")
         return
     rows = client.ask(TRIALS, TrialsArgs(name=name))
     lacking = [f"; {row.task} is unavailable: {row.reason}" for row in rows if row.state == UNAVAILABLE]

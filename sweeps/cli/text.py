@@ -282,12 +282,13 @@ def describe_status(status: "Status") -> str:
 def _next_step(status: "Status") -> str:
     name, seconds = status.sweep, status.seconds_left
     if status.state != "active":
-        return f"the sweep is {status.state}; to resume: {local().resume(name)}, then {local().launch(name)}"
+        resume, launch = local().line("resume", name), local().line("launch", name)
+        return f"the sweep is {status.state}; to resume: {resume}, then {launch}"
     if seconds == 0:
-        return f"finished; next: {local().report(name)}"
+        return f"finished; next: {local().line('report', name)}"
     if not any(row.alive for row in status.workers):
         frees = " (it takes over the tasks left)" if status.workers else ""
-        return f"no worker is running; next: {local().launch(name)}{frees}"
+        return f"no worker is running; next: {local().line('launch', name)}{frees}"
     left = "unknown yet" if seconds is None else f"about {max(1, round(seconds / 60))} min"
     return f"time left: {left} ({100 * status.fraction:.0f} % done)"
 

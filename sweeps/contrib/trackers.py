@@ -94,7 +94,7 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden, stored.spec.score)) is not None)
     if not finished:
         name = stored.sweep.name
-        raise NoResultsYet(f"no training of {name} has finished yet; continue with: {local().launch(name)}")
+        raise NoResultsYet(f"no training of {name} has finished yet; continue with: {local().line('launch', name)}")
     return finished
 
 

@@ -43,7 +43,7 @@ def requested(request: "SpecRequest") -> CustomSpec:
         return override(request.base, options)
     space = [key for key in (*options, *request.keys) if key == "trainer.space" or key.startswith("trainer.space.")]
     if not space:
-        start = local().spec(f"--train {request.train or './train.py:train'} > my.toml")
+        start = local().line("spec", f"--train {request.train or './train.py:train'} > my.toml")
         raise SpecError(
             f"nothing to search: give --space NAME=LOW:HIGH, for example --space alpha=0.0:1.0; or start with: {start}"
         )

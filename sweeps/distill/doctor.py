@@ -53,7 +53,7 @@ def _gpus() -> Check:
         numbers = ",".join(map(str, range(len(names))))
         seen = ", ".join(f"{number} {name}" for number, name in enumerate(names))
         return Check(
-            "gpu", "ok", f"TensorFlow sees {seen}; a worker on each: {local().launch('NAME')} --gpus {numbers}"
+            "gpu", "ok", f"TensorFlow sees {seen}; a worker on each: {local().line('launch', 'NAME')} --gpus {numbers}"
         )
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     cure = "pip install 'tensorflow[and-cuda]'" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}; unset it"

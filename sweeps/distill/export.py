@@ -64,7 +64,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     if task.state != "done":
         raise NoResultsYet(
             f"the best student of {dataset} is not trained yet ({key} is {task.state});"
-            f" continue with: {local().launch(sweep.name)}"
+            f" continue with: {local().line('launch', sweep.name)}"
         )
     (student,) = jobs.read_finished([task], jobs.TransferTask, jobs.StudentOutcome)
     outcome, tested = student.outcome, student.outcome.test_accuracy
@@ -115,7 +115,9 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
         raise SpecError(f"--logits: the students of {role} see augmented images; a file holds logits of plain images")
     done = queries.task_records(engine, sweep.id, phase=phases.Phase.teachers(role).name, state="done")
     if not done:
-        raise NoResultsYet(f"the teacher of {role} is not trained yet; continue with: {local().launch(sweep.name)}")
+        raise NoResultsYet(
+            f"the teacher of {role} is not trained yet; continue with: {local().line('launch', sweep.name)}"
+        )
     (teacher,) = jobs.read_finished(done, jobs.TeacherTask, jobs.TeacherOutcome)
     content = content_hash(part.dataset, size=part.size)
     if content != part.content_hash:

@@ -159,14 +159,14 @@ def check_names(spec: KdSpec) -> None:
         if name in called:
             raise SpecError(
                 f"{called[name]}.dataset and {role}.dataset are both called {name}; give one another name:"
-                f" {local().create('NAME', f'--set {role}.name=OTHER')}"
+                f" {local().line('create', 'NAME', f'--set {role}.name=OTHER')}"
             )
         called[name] = role
         for other in called.values():
             if other != role and spec.role(other).content_hash == part.content_hash:
                 raise SpecError(
                     f"{other}.dataset and {role}.dataset hold the same images and labels; give two datasets, or search"
-                    f" on this one only: {local().create('NAME', f'--dataset {part.dataset}')}"
+                    f" on this one only: {local().line('create', 'NAME', f'--dataset {part.dataset}')}"
                 )
 
 

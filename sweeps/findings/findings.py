@@ -125,9 +125,9 @@ def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
         return findings(stored)
     running, left = len(queries.running_tasks(engine, sweep.id)), queries.outlook(engine, sweep.id)
     if left.unended:
-        step = f"continue with: {local().launch(sweep.name)}"
+        step = f"continue with: {local().line('launch', sweep.name)}"
     elif left.state == "cancelled":
-        step = f"to resume: {local().resume(sweep.name)}"
+        step = f"to resume: {local().line('resume', sweep.name)}"
     else:
         step = f"to retry: {local().retry_and_launch(sweep.name)}"
     raise NoResultsYet(

@@ -90,7 +90,7 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
         if on == "local":
             require(trainer_extra(queue.spec.trainer.kind), "launch")
         if outlook.state == "paused":
-            say(f"{name} is paused: workers wait. To resume: {local().resume(name)}")
+            say(f"{name} is paused: workers wait. To resume: {local().line('resume', name)}")
         supervisor = Supervisor(queue, on=chosen, say=say, relaunch_command=command)
         started = count if outlook.unended else 0
         if isinstance(queue, DatabaseOversight):
@@ -252,7 +252,7 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
         outlook = queue.outlook()
         refuse_cancelled(name, outlook.state)
         if not outlook.unended:
-            raise SweepError(f"{name} is finished; see: {local().best(name)}")
+            raise SweepError(f"{name} is finished; see: {local().line('best', name)}")
     array = chosen.detach(range(count))
     return [
         f"submitted {number_of(count, 'worker')} as Slurm job {array}; the launch need not keep running. Next:",

@@ -253,7 +253,7 @@ class Sweep:
             if threading.current_thread() is not threading.main_thread():
                 raise SweepError(
                     f"run() needs the main thread, which receives Ctrl-C; call it there, or type:"
-                    f" {local().launch(self._name)}"
+                    f" {local().line('launch', self._name)}"
                 )
             code = launch(Request(self._url, self._name), workers=workers, stays=True)
             if code == 1:

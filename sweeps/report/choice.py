@@ -337,7 +337,10 @@ def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, 
     """Return what would decide between the strategies, and the commands if that is worth its cost."""
     name, spec = findings.name, findings.spec
     if role.done < role.planned:  # a retry needs no further evaluation on the test set
-        return "Let the missing trainings run again first.", (PORTABLE.retry(name), PORTABLE.launch(name))
+        return "Let the missing trainings run again first.", (
+            PORTABLE.line("retry", name),
+            PORTABLE.line("launch", name),
+        )
     # Beyond the searches in which a strategy was compared: some may lack a failed training.
     more = [max(rival.needed - rival.lost.n, 1) for rival in _open(choice) if rival.needed and rival.lost is not None]
     searches = choice.searches + min(more, default=0) if choice.searches >= FEWEST_RUNS else FEWEST_RUNS
@@ -352,7 +355,7 @@ def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, 
         tested = spec.kind.features.tested
         return f"{text} No planned use of the {tested} is left: {another_sweep(name, spec, search=searches)}", ()
     extend = PORTABLE.line("extend", name, "--searches", f"+{searches - choice.searches}")
-    return text, (extend, PORTABLE.launch(name))
+    return text, (extend, PORTABLE.line("launch", name))
 
 
 def _tasks_of_search(findings: Findings) -> int:

@@ -25,7 +25,7 @@ def section(findings: Findings) -> Fold:
             "The same spec gives the same tasks and seeds. To rerun it in another storage, use the `spec.toml` in the"
             " folder of this page:"
         ),
-        Code((PORTABLE.create(name, "spec.toml"), PORTABLE.launch(name))),
+        Code((PORTABLE.line("create", name, "spec.toml"), PORTABLE.line("launch", name))),
     )
     return Fold("Methods", "what was done, to cite and to rerun", blocks)
 

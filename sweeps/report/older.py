@@ -92,7 +92,7 @@ def _finish(findings: Findings) -> Advice:
     compares = not findings.verdicts or {*arms} <= {*transfer.target_arms}
     if compares and transfer.seeds < FEWEST_RUNS and len(findings.looks) < transfer.looks:
         more = PORTABLE.line("extend", name, "--seeds", f"+{FEWEST_RUNS - transfer.seeds}")
-        return Advice("Train with more seeds.", (more, PORTABLE.launch(name)))
+        return Advice("Train with more seeds.", (more, PORTABLE.line("launch", name)))
     return Advice(f"Make another sweep that compares {' and '.join(arms)} on more seeds.")
 
 
@@ -144,7 +144,7 @@ def _gain_advice(findings: Findings) -> Advice:
         return Advice(f"{features.plain}: {features.treating} {why}.")
     tuned = findings.confirmed.get("source")
     if tuned is None:
-        return Advice("Let the search finish.", (PORTABLE.launch(name),))
+        return Advice("Let the search finish.", (PORTABLE.line("launch", name),))
     return Advice(f"Use {tuned.best.point.text()}.", (PORTABLE.line("best", name, "--paste"),))
 
 
@@ -254,7 +254,7 @@ def _transfer_advice(findings: Findings) -> Advice:
         if _more(first) > MOST_MORE:
             return Advice(f"{text} Settling this takes {_more(first)} more {first.units}, which is not worth it.")
         if len(first.looks) < findings.spec.transfer.looks and more:
-            return Advice(f"{text} To settle the open question:", (more, PORTABLE.launch(name)))
+            return Advice(f"{text} To settle the open question:", (more, PORTABLE.line("launch", name)))
         text += f" {undecided(findings, first)}"
     return Advice(text, commands)
 

@@ -70,12 +70,14 @@ def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str
     if target.left:
         return (
             f"NO VERDICT YET on {datasets}: {target.done} of {target.planned} transfer trainings are done;"
-            f" continue with: {PORTABLE.launch(name)}"
+            f" continue with: {PORTABLE.line('launch', name)}"
         )
     lost = target.planned - target.done
     untreated = spec.untreated_arm(target.role) if spec.transfer.margin_share else ""
     arms = f"native, best and {untreated}" if untreated else "native and best"
-    again = f"; {lost} of {target.planned} trainings failed or were skipped: {PORTABLE.retry(name)}" if lost else ""
+    again = (
+        f"; {lost} of {target.planned} trainings failed or were skipped: {PORTABLE.line('retry', name)}" if lost else ""
+    )
     return f"NO VERDICT on {datasets}: it needs the arms {arms} on at least two common seeds, which are missing{again}"
 
 
@@ -166,7 +168,7 @@ def undecided(findings: Findings, target: TargetVerdict) -> str:
     if len(target.looks) >= findings.spec.transfer.looks:
         again = another_sweep(name, findings.spec, **{target.unit: verdict.seeds})
         return f"{needed}, but no declared look is left; start another sweep: {again}"
-    return f"{needed}: {extension(name, target)}, then {PORTABLE.launch(name)}"
+    return f"{needed}: {extension(name, target)}, then {PORTABLE.line('launch', name)}"
 
 
 def _undecided_by_advice(findings: Findings, target: TargetVerdict) -> str:
@@ -185,9 +187,11 @@ def _undecided_by_advice(findings: Findings, target: TargetVerdict) -> str:
 def finish(name: str, *, left: bool, missing: bool) -> Advice | None:
     """Return how to complete the trainings: those that may still come, or failed ones; None if all are done."""
     if left:
-        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
+        return Advice("Let the sweep finish.", (PORTABLE.line("launch", name),))
     if missing:
-        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
+        return Advice(
+            "Let the missing trainings run again.", (PORTABLE.line("retry", name), PORTABLE.line("launch", name))
+        )
     return None
 
 
@@ -205,4 +209,4 @@ def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> s
     report = PORTABLE.line("report", name, "-o", f"{name}-report")
     larger = f"outer.searches={search}" if search else f"transfer.seeds={seed}"
     changes = ("--seed", str(spec.seed + 1), "--set", larger)
-    return f"{report}, then {PORTABLE.create(f'{name}-2', f'{name}-report/spec.toml', *changes)}"
+    return f"{report}, then {PORTABLE.line('create', f'{name}-2', f'{name}-report/spec.toml', *changes)}"

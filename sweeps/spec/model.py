@@ -286,7 +286,7 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
     try:
         spec: Spec = model.model_validate(values)
     except ValidationError as error:
-        example = local().spec("--train ./train.py:train" if name == CUSTOM else "quick")
+        example = local().line("spec", "--train ./train.py:train" if name == CUSTOM else "quick")
         raise SpecError(f"{place}{tables.first_problem(error, model)} (a complete spec: {example})") from None
     return _with_margin(spec, transfer, place) if isinstance(transfer, Mapping) else spec
 
@@ -337,6 +337,6 @@ def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"unknown key {dotted!r}; see: {local().spec('quick')}")
+                raise SpecError(f"unknown key {dotted!r}; see: {local().line('spec', 'quick')}")
         inner[key] = value
     return values

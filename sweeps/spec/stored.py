@@ -27,7 +27,8 @@ def stored_spec(sweep: SweepRecord) -> Spec:
     if digest != sweep.fingerprint:
         raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {digest[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or create another sweep: {local().create('NAME', 'my.toml')}"
+            f"{sweep.fingerprint[:12]}); put it back, or create another sweep:"
+            f" {local().line('create', 'NAME', 'my.toml')}"
         )
     return as_it_stands(sweep)
 
@@ -145,10 +146,10 @@ def read(path: Path) -> Spec:
         values = values_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(
-            f"cannot read the spec {path}: {error.strerror}; make one with: {local().spec(f'quick > {path}')}"
+            f"cannot read the spec {path}: {error.strerror}; make one with: {local().line('spec', f'quick > {path}')}"
         ) from None
     except ValueError as error:
-        raise SpecError(f"{path} is not TOML: {error} (a complete spec: {local().spec('quick')})") from None
+        raise SpecError(f"{path} is not TOML: {error} (a complete spec: {local().line('spec', 'quick')})") from None
     return parse(values, origin=str(path), new=True)
 
 

@@ -295,7 +295,7 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     changes = difference(parsed[0].as_dict(), spec.as_dict())
     raise AnotherSpec(
         f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or resume the existing"
-        f" one: {local().launch(name)}"
+        f" one: {local().line('launch', name)}"
     )
 
 
@@ -307,7 +307,7 @@ def _note(name: str, stage: str, spec: Spec) -> str:
         *(f"{note[0].upper()}{note[1:]}." for note in spec.kind.report().notes(spec)),
         f"Source: {described[0]}. Target: {'; '.join(described[1:])}." if spec.targets else f"Dataset: {described[0]}.",
         *([f"Values are minus the {score.name}, so that the highest is the best."] if score.minimize else []),
-        f"`{PORTABLE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n",
+        f"`{PORTABLE.line('best', name)}` gives the confirmed best; the best trial here is the luckiest single run.\n",
     ]
     return "\n\n".join(paragraphs)
 

@@ -51,7 +51,9 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
             raise SweepError(f"--task: {key} {why}; {only}")
         return [read_job(named[0])]
     if not done:
-        raise SweepError(f"no training of {sweep.name} has finished yet; start workers: {local().launch(sweep.name)}")
+        raise SweepError(
+            f"no training of {sweep.name} has finished yet; start workers: {local().line('launch', sweep.name)}"
+        )
     drawn = random.sample(done, min(sample, len(done)))
     return [read_job(task) for task in done if task in drawn]
 

@@ -73,10 +73,10 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     say("\nNext:")
     is_kd = findings.spec.trainer.kind == KD
     commands = {
-        local().best(name): f"the best {', '.join(map(label, findings.spec.kind.space(findings.spec)))}",
+        local().line("best", name): f"the best {', '.join(map(label, findings.spec.kind.space(findings.spec)))}",
         local().line("trials", name, "-f csv"): "all runs, for your own analysis",
         local().line("dashboard", name): "live page, with a link to optuna-dashboard",
-        **({local().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml"} if is_kd else {}),
+        **({local().line("spec", "full > my.toml"): "a bigger sweep: edit, then create NAME my.toml"} if is_kd else {}),
     }
     width = max(map(len, commands))
     for command, why in commands.items():
@@ -113,7 +113,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
         *(block for role in findings.report_roles for block in page.scores(findings, role)),
         document.Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
-            f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best.{notes}"
+            f" single runs, which is partly luck: `{PORTABLE.line('best', name)}` gives the confirmed best.{notes}"
         ),
         document.Paragraph(
             f"Studies of this sweep: {siblings};"

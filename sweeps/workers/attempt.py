@@ -167,14 +167,14 @@ class Attempts:
             lack = logs.redact(lack_of(error), self._backend.url)
             raise SweepError(
                 f"this worker stops: {claim.key} needs something this machine lacks: {lack}; nothing is lost."
-                f" Fix that, then type: {local().launch(self._backend.name)}"
+                f" Fix that, then type: {local().line('launch', self._backend.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind == "database" else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
             last = logs.redact(logs.error_text(error), self._backend.url)
             raise SweepError(
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database. Last error:"
-                f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._backend.name)}"
+                f" {last}; nothing is lost. Fix the cause, then type: {local().line('launch', self._backend.name)}"
             )
 
     def _record(self, claim: TaskRecord, error: Exception) -> str:

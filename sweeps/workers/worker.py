@@ -145,7 +145,7 @@ class Worker:
 def refuse_cancelled(name: str, state: str) -> None:
     """Raise SweepError if the sweep is cancelled."""
     if state == "cancelled":
-        raise SweepError(f"{name} is cancelled; to resume it: {local().resume(name)}")
+        raise SweepError(f"{name} is cancelled; to resume it: {local().line('resume', name)}")
 
 
 def run_worker(

@@ -79,9 +79,9 @@ def import_archive(
     done = import_sweep(url, file, name=name)
     say(f"imported {done.sweep}: {', '.join(done.counts)}")
     if done.answer_hash:
-        say(f"answer hash {done.answer_hash}. Next: {local().report(done.sweep)}")
+        say(f"answer hash {done.answer_hash}. Next: {local().line('report', done.sweep)}")
     else:
-        say(f"not finished yet. Next: {local().launch(done.sweep)}")
+        say(f"not finished yet. Next: {local().line('launch', done.sweep)}")
 
 
 @app.command()

@@ -143,4 +143,4 @@ def _refused(key: str, value: str, why: str) -> NotAllowed:
 
 
 def _create() -> str:
-    return local().create("NAME", "my.toml")
+    return local().line("create", "NAME", "my.toml")

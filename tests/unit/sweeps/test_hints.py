@@ -26,7 +26,7 @@ def test_commands_begin_with_the_program_as_it_was_called(
 ) -> None:
     monkeypatch.setattr(sys, "argv", [called, "status", "s"])
     assert local() == Commands(program)
-    assert local().launch("s") == f"{program} launch s"
+    assert local().line("launch", "s") == f"{program} launch s"
 
 
 def test_commands_in_a_text_get_the_typed_storage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,14 +40,14 @@ def test_commands_in_a_text_get_the_typed_storage(monkeypatch: pytest.MonkeyPatc
 
 def test_every_command_is_spelt_in_full() -> None:
     assert PORTABLE.retry_and_launch("s") == "kd-sweeps retry s, then kd-sweeps launch s"
-    assert PORTABLE.create("NAME", "my.toml") == "kd-sweeps create NAME my.toml"
+    assert PORTABLE.line("create", "NAME", "my.toml") == "kd-sweeps create NAME my.toml"
     assert PORTABLE.line("logs", "s", "--task", "search#3") == "kd-sweeps logs s --task search#3"
 
 
 def test_a_command_has_the_typed_storage_if_it_takes_one() -> None:
     typed = Commands("kd-sweeps", "sqlite:///my sweeps.db")
-    assert typed.launch("s") == "kd-sweeps launch s --storage 'sqlite:///my sweeps.db'"
-    assert typed.spec("quick") == "kd-sweeps spec quick"
+    assert typed.line("launch", "s") == "kd-sweeps launch s --storage 'sqlite:///my sweeps.db'"
+    assert typed.line("spec", "quick") == "kd-sweeps spec quick"
 
 
 def test_commands_without_a_storage_are_listed() -> None:
