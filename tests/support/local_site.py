@@ -70,3 +70,13 @@ def add(archive: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarfi
     member = tarfile.TarInfo(name)
     member.size, member.type, member.linkname = len(content), kind, "/etc/passwd"
     archive.addfile(member, io.BytesIO(content))
+
+
+def packed(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return an npm package with these files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        add(archive, "package/package.json", b'{"name": "tiny", "version": "1.0.0"}')
+        for name, content in members:
+            add(archive, name, content, kind)
+    return buffer.getvalue()

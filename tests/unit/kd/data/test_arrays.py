@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from kd.data import arrays
-from kd.data.arrays import KEYS, check_size, checked, content_hash_of, read_npz
+from kd.data.arrays import KEYS, check_size, checked, content_hash_of, read_idx, read_npz
 from kd.errors import DataError
 from kd.teachers import logits_file
 
@@ -109,3 +109,8 @@ def test_a_path_that_is_not_a_file_is_named_and_not_opened(tmp_path: Path) -> No
         assert all(key in str(error.value) for key in KEYS)
         with pytest.raises(DataError, match=f"cannot read the logits .*: it {what}"):
             logits_file.read(path)
+
+
+def test_an_idx_file_is_read_by_its_format() -> None:
+    assert read_idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
+    assert read_idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]

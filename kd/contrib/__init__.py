@@ -1,1 +1,0 @@
-"""Get datasets from package registries, for networks that reach nothing else; `kd` works without this folder."""
