@@ -1,6 +1,7 @@
 """Create a sweep; describe its plan."""
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -288,11 +289,11 @@ def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless a revision of the existing sweep has this spec."""
-    # An older version omitted today's defaults: the same values with another fingerprint.
-    parsed = [parse(revision.spec, origin=f"sweep {name}") for revision in known]
-    if spec.fingerprint in {*(revision.fingerprint for revision in known), *(old.fingerprint for old in parsed)}:
+    parsed = (parse(revision.spec, origin=f"sweep {name}") for revision in known)
+    # Parsed too: an older version omitted today's defaults, so the same values have another fingerprint.
+    if any(known_spec.fingerprint == spec.fingerprint for known_spec in itertools.chain(known, parsed)):
         return
-    changes = difference(parsed[0].as_dict(), spec.as_dict())
+    changes = difference(parse(known[0].spec, origin=f"sweep {name}").as_dict(), spec.as_dict())
     raise AnotherSpec(
         f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or resume the existing"
         f" one: {local().line('launch', name)}"
