@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from storage.errors import SamplerUnusable
-from storage.studies.space import Choice, Range, Space, Whole
+from storage.studies.space import Categorical, Range, Space, Whole
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # else each proposal logs the creation of a study
 
@@ -62,7 +62,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
     def value(name: str, distribution: BaseDistribution) -> Any:
         if distribution.single():
             bounds = space[name]
-            return bounds.options[0] if isinstance(bounds, Choice) else bounds.low
+            return bounds.options[0] if isinstance(bounds, Categorical) else bounds.low
         if name in together and together[name] in space[name]:
             return together[name]
         return made.sample_independent(study, asking, name, distribution)
@@ -130,7 +130,7 @@ def distributions_of(space: Space) -> dict[str, BaseDistribution]:
     return {name: _distribution(bounds) for name, bounds in space.items()}
 
 
-def _distribution(bounds: Range | Whole | Choice) -> BaseDistribution:
+def _distribution(bounds: Range | Whole | Categorical) -> BaseDistribution:
     if isinstance(bounds, Range):
         return FloatDistribution(bounds.low, bounds.high, log=bounds.log)
     if isinstance(bounds, Whole):

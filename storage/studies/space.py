@@ -93,7 +93,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Categorical:
     """One of the options: None, booleans, numbers or text, as Optuna's categorical parameters."""
 
     options: tuple[Any, ...]
@@ -112,7 +112,7 @@ class Choice:
         return self.options[min(int(unit * len(self.options)), len(self.options) - 1)]
 
 
-Space = dict[str, Range | Whole | Choice]
+Space = dict[str, Range | Whole | Categorical]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kd.errors import KdError, SubprocessFailed
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
-from storage.studies.space import Choice, Range, Space, Whole
+from storage.studies.space import Categorical, Range, Space, Whole
 from sweeps.custom import command, function, presets
 from sweeps.custom.spec import NO_TEST, UNTREATED, CustomSpec, CustomTable
 from sweeps.errors import SpecError
@@ -199,9 +199,9 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")  # labels are format strings
 
 
-def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whole | Choice:
-    if isinstance(bounds, Choice):
-        return Choice(tuple(dict.fromkeys([*bounds.options, *values])))
+def _with(bounds: Range | Whole | Categorical, values: Sequence[Any]) -> Range | Whole | Categorical:
+    if isinstance(bounds, Categorical):
+        return Categorical(tuple(dict.fromkeys([*bounds.options, *values])))
     return type(bounds)(min(bounds.low, *values), max(bounds.high, *values), log=bounds.log) if values else bounds
 
 

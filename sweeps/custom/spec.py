@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
-from storage.studies.space import Choice, Range, Space, Whole
+from storage.studies.space import Categorical, Range, Space, Whole
 from sweeps.custom.command import PLACEHOLDERS, placeholders, split
 from sweeps.custom.function import GIVEN
 from sweeps.extensions import CUSTOM
@@ -52,8 +52,8 @@ def read_space(given: Any) -> Space:
     return {name: _bounds(name, written) for name, written in given.items()}
 
 
-def _bounds(name: str, written: Any) -> Range | Whole | Choice:
-    if isinstance(written, Range | Whole | Choice):
+def _bounds(name: str, written: Any) -> Range | Whole | Categorical:
+    if isinstance(written, Range | Whole | Categorical):
         return written
     table = _as_table(name, written)
     if "choices" in table:
@@ -91,7 +91,7 @@ def _as_table(name: str, written: Any) -> Mapping[str, Any]:
     raise ValueError(f"for {name}: {_SPELLINGS}")
 
 
-def _choice(name: str, options: Any) -> Choice:
+def _choice(name: str, options: Any) -> Categorical:
     if not isinstance(options, list | tuple) or len(options) < 2:
         raise ValueError(f"for {name}: two or more choices: a single one cannot be searched")
     for value in options:
@@ -100,14 +100,14 @@ def _choice(name: str, options: Any) -> Choice:
             raise ValueError(f"for {name}: numbers, texts, true and false as choices; got {value!r}")
     if len(set(options)) < len(options):
         raise ValueError(f"for {name}: each choice once (1, 1.0 and true are the same)")
-    return Choice(tuple(options))
+    return Categorical(tuple(options))
 
 
 def write_space(space: Space) -> dict[str, Any]:
     """Return a space as the table in a stored spec."""
     written: dict[str, Any] = {}
     for name, bounds in space.items():
-        if isinstance(bounds, Choice):
+        if isinstance(bounds, Categorical):
             written[name] = {"choices": list(bounds.options)}
         else:
             written[name] = {"low": bounds.low, "high": bounds.high} | ({"log": True} if bounds.log else {})
@@ -227,9 +227,9 @@ class CustomTable(TrainerTable):
         return Point.of({name: _value(bounds, {**first, **given}, name) for name, bounds in self.space.items()})
 
 
-def _value(bounds: Range | Whole | Choice, values: Mapping[str, Value], name: str) -> Value:
+def _value(bounds: Range | Whole | Categorical, values: Mapping[str, Value], name: str) -> Value:
     if name not in values:
-        low: Value = bounds.options[0] if isinstance(bounds, Choice) else bounds.low
+        low: Value = bounds.options[0] if isinstance(bounds, Categorical) else bounds.low
         return low
     return float(values[name]) if isinstance(bounds, Range) else values[name]
 

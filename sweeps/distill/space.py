@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from kd.losses.builtin import LOSSES
-from storage.studies.space import Choice, Range, Space, Whole
+from storage.studies.space import Categorical, Range, Space, Whole
 from sweeps.spec.tables import MOST
 from sweeps.trainers.names import RESERVED
 from sweeps.trainers.protocol import Number, Point, Value
@@ -175,15 +175,15 @@ def transfer_space(spec: "KdSpec") -> Space:
         fixed = [untuned(spec, role)[name] for role in spec.roles]
         fixed += [point[name] for point in (*papers, *recipe_points)]
         if name == "batch_size":
-            space[name] = Choice(tuple(sorted({*_powers(int(low), int(high)), *fixed})))
+            space[name] = Categorical(tuple(sorted({*_powers(int(low), int(high)), *fixed})))
         else:
             space[name] = _range(name, min(low, *fixed), max(high, *fixed))
     return space
 
 
-def _range(name: str, low: Number, high: Number) -> Range | Whole | Choice:
+def _range(name: str, low: Number, high: Number) -> Range | Whole | Categorical:
     if name == "batch_size":  # few sizes, because each is compiled
-        return Choice(_powers(int(low), int(high)))
+        return Categorical(_powers(int(low), int(high)))
     if name == "epochs":
         return Whole(int(low), int(high))
     return Range(float(low), float(high), log=low > 0)

@@ -12,7 +12,7 @@ import sqlalchemy
 
 from kd.tools.code import importable
 from storage.records import queries
-from storage.studies.space import Choice, Space
+from storage.studies.space import Categorical, Space
 from storage.tables import TaskRecord
 from sweeps.plan import identity, jobs, phases, selection
 from sweeps.spec.model import Spec
@@ -44,15 +44,15 @@ def space_of(spec: Spec, stage: str) -> Space:
     if stage == "transfer":
         names = tuple(dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role)))
         compared = {**recipe_space(spec), **spec.kind.space(spec, transfer=True)}
-        return {**compared, "arm": Choice(names), "dataset": Choice(_datasets(spec))}
+        return {**compared, "arm": Categorical(names), "dataset": Categorical(_datasets(spec))}
     if stage == "recipes":
         return recipe_space(spec)
     if stage == "teachers":
         prepared = tuple(dict.fromkeys(spec.kind.prepared(spec, role) for role in spec.roles))
-        return {"dataset": Choice(_datasets(spec)), "model": Choice(prepared)}
+        return {"dataset": Categorical(_datasets(spec)), "model": Categorical(prepared)}
     if stage == "baselines":
         methods = (method for role in spec.roles for method in spec.kind.references(spec, role))
-        return {"method": Choice(tuple(dict.fromkeys(methods)))}
+        return {"method": Categorical(tuple(dict.fromkeys(methods)))}
     return {}
 
 
@@ -62,7 +62,7 @@ def recipe_space(spec: Spec) -> Space:
     for point in (point for role in spec.roles for point in spec.candidates(role)):
         for name, value in point.values:
             values[name].append(value)
-    return {name: Choice(tuple(dict.fromkeys(options))) for name, options in values.items()}
+    return {name: Categorical(tuple(dict.fromkeys(options))) for name, options in values.items()}
 
 
 def trial_space(spec: Spec, stage: str, task: jobs.Payload) -> Space:

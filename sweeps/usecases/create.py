@@ -19,7 +19,7 @@ from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
 from storage.studies import ownership
-from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
+from storage.studies.space import SAMPLERS, Categorical, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
 from sweeps.errors import AnotherSpec, SpecError
@@ -365,8 +365,8 @@ def _space(spec: Spec) -> str:
     return ", ".join(f"{label(name)} {_range(space[name])}" for name in names)
 
 
-def _range(bounds: Range | Whole | Choice) -> str:
-    if isinstance(bounds, Choice):
+def _range(bounds: Range | Whole | Categorical) -> str:
+    if isinstance(bounds, Categorical):
         return str(bounds)
     whole = " in whole numbers" if isinstance(bounds, Whole) and not bounds.log else ""
     return f"{bounds.low:g}" + (f" to {bounds.high:g}" if bounds.high > bounds.low else "") + whole
@@ -375,7 +375,7 @@ def _range(bounds: Range | Whole | Choice) -> str:
 def _ranges(spec: Spec) -> str:
     parts = []
     for name, bounds in spec.kind.space(spec).items():
-        scale = "" if isinstance(bounds, Choice) else "log-uniform " if bounds.log else "uniform "
+        scale = "" if isinstance(bounds, Categorical) else "log-uniform " if bounds.log else "uniform "
         parts.append(f"{label(name)} {scale}{bounds}")
     return ", ".join(parts)
 

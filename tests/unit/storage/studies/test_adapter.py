@@ -17,7 +17,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import read, write
 from storage.errors import NotAStorage, StudyMissing, StudyMixed, Unreachable
 from storage.studies.ownership import Owner
-from storage.studies.space import MARK_ATTR, Choice, Mark, Range, Space, Trial
+from storage.studies.space import MARK_ATTR, Categorical, Mark, Range, Space, Trial
 from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
 from tests.support.both_databases import both
@@ -96,7 +96,7 @@ def test_a_trial_is_drawn_as_given_even_if_another_is_enqueued(studies: Studies)
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
     trial = replace(
         running(seed=7),
-        space=SPACE | {"method": Choice(("autokeras", "pretrained"))},
+        space=SPACE | {"method": Categorical(("autokeras", "pretrained"))},
         params=PARAMS | {"method": "pretrained"},
     )
     number = draw(studies, trial)

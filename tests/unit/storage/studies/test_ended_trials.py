@@ -7,11 +7,11 @@ import pytest
 from optuna.trial import TrialState
 
 from storage.errors import ParametersRefused, StudyMissing, StudyMixed
-from storage.studies.space import Choice, Range, Space, Trial
+from storage.studies.space import Categorical, Range, Space, Trial
 from storage.studies.studies import Studies
 from tests.support.both_databases import both
 
-SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Choice(("best", "scratch"))}
+SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Categorical(("best", "scratch"))}
 DONE = Trial(
     state="COMPLETE",
     space=SPACE,

@@ -9,14 +9,14 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from storage.errors import SamplerUnusable
 from storage.studies.sampler import Past, check_sampler, distributions_of, propose
-from storage.studies.space import Choice, Range, Space, Whole
+from storage.studies.space import Categorical, Range, Space, Whole
 
 SPACE: Space = {
     "temperature": Range(1.0, 20.0, log=True),
     "alpha": Range(0.0, 1.0),
-    "arm": Choice(("best", "scratch")),
+    "arm": Categorical(("best", "scratch")),
     "fixed": Range(2.0, 2.0),
-    "only": Choice(("one",)),
+    "only": Categorical(("one",)),
 }
 
 

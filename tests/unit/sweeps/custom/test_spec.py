@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from storage.studies.space import Choice, Range, Whole
+from storage.studies.space import Categorical, Range, Whole
 from sweeps.custom.spec import ScoreTable
 from sweeps.errors import SpecError
 from sweeps.spec.model import override, parse
@@ -41,9 +41,9 @@ def test_every_spelling_of_a_parameter_is_read() -> None:
         "rate": Range(1e-4, 1.0, log=True),
         "depth": Whole(-2, 6, log=False),
         "width": Whole(8, 64, log=True),
-        "optimizer": Choice(("adam", "sgd")),
-        "batch": Choice((32, 64, 128)),
-        "warm": Choice((True, False)),
+        "optimizer": Categorical(("adam", "sgd")),
+        "batch": Categorical((32, 64, 128)),
+        "warm": Categorical((True, False)),
     }
 
 

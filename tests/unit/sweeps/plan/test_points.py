@@ -17,7 +17,7 @@ from storage.queue import tasks
 from storage.queue.tasks import Ending
 from storage.records import queries
 from storage.studies.sampler import Past, importances
-from storage.studies.space import Choice, Range, Whole, check_params
+from storage.studies.space import Categorical, Range, Whole, check_params
 from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.arms import trained_with
@@ -46,7 +46,7 @@ WIDE = override(
 def test_t_and_alpha_come_first_then_the_other_parameters_by_name() -> None:
     space = search_space(WIDE)
     assert list(space) == ["temperature", "alpha", "batch_size", "epochs", "learning_rate"]
-    assert space["batch_size"] == Choice(
+    assert space["batch_size"] == Categorical(
         (16, 32, 64)
     )  # each batch size is compiled, so only powers of two times the lowest
     assert space["epochs"] == Whole(3, 12)
