@@ -6,7 +6,7 @@ on T, alpha, images and classes; `kd.losses.probing` calls the loss with special
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from kd.tools.processes import silence
 ROUNDED = 5e-2  # relative change of most values by 16-bit floats, at most
 EPSILON = 5e-3  # relative change of a few values by an epsilon in a logarithm, at most
 SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # for arguments without a given value
-
-Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Checked:
 
     name: str
     framework: str
-    verdict: Verdict
+    verdict: Literal["right", "faulty", "other", "unknown"]
     faults: dict[str, str]
     notes: tuple[str, ...]
     values: int

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sweeps.errors import SpecError, UnreadableRuns
 from sweeps.judge import forms
 from sweeps.judge.forms import Form
-from sweeps.judge.tables import Row, RunTable
+from sweeps.judge.tables import RunTable, TextRow
 from sweeps.stats.baseline import Scores
 from sweeps.terminal import truncated
 
@@ -198,7 +198,7 @@ class _Reader:
         self._unfinished: Counter[str] = Counter()
         self._unscored = self._read = 0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TextRow) -> None:
         cells = row.cells
         if self._only is not None and cells[self._only] != self._form.only[1]:
             return
@@ -325,7 +325,7 @@ class _Reader:
             known = self._texts[cell] = self._table.text(cell)
         return known
 
-    def _number(self, row: Row) -> float | None:
+    def _number(self, row: TextRow) -> float | None:
         """Return the score of a row; None if its cell is empty."""
         cell = row.cells[self._score].strip()
         if not cell or cell in ("-", "None"):
@@ -350,5 +350,5 @@ class _Reader:
             )
         return value
 
-    def _where(self, row: Row, column: str) -> str:
+    def _where(self, row: TextRow, column: str) -> str:
         return f"{self._table.source}, {self._table.unit} {row.line}, column {column}"

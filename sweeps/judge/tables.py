@@ -33,7 +33,7 @@ _OF_TRIAL = ("study", "number", "state", "value")
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """A row as text, with one cell per column. line: its number, from 1."""
 
     line: int
@@ -49,7 +49,7 @@ class RunTable:
 
     source: str
     header: tuple[str, ...]
-    rows: Iterator[Row]
+    rows: Iterator[TextRow]
     decimal_comma: bool = False
     minimize: bool | None = None
     unit: str = "line"
@@ -123,13 +123,13 @@ def _delimiter(head: bytes) -> str:
     return max(counts, key=lambda sign: counts[sign])
 
 
-def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[Row]:
+def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[TextRow]:
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     begins = 1
     try:
         for cells in reader:
             if any(map(str.strip, cells)):
-                yield Row(begins, cells)
+                yield TextRow(begins, cells)
             begins = reader.line_num + 1
     except csv.Error as error:
         raise UnreadableRuns(
@@ -142,7 +142,7 @@ def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[Row]:
         ) from None
 
 
-def _checked(source: str, header: tuple[str, ...], rows: Iterator[Row]) -> Iterator[Row]:
+def _checked(source: str, header: tuple[str, ...], rows: Iterator[TextRow]) -> Iterator[TextRow]:
     most, count, width = min(MOST_ROWS, MOST_CELLS // max(len(header), 1)), 0, len(header)
     for count, row in enumerate(rows, start=1):
         if count > most:
@@ -177,11 +177,11 @@ def read_studies(url: str, studies: Sequence[str]) -> RunTable:
     attrs = list(dict.fromkeys(name for trial in read.trials for name in trial.attrs))
     header = (*_OF_TRIAL, *(f"params_{name}" for name in params), *(f"user_attrs_{name}" for name in attrs))
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[TextRow]:
         for line, trial in enumerate(read.trials, start=1):
             own = (trial.study, trial.number, trial.state, trial.value)
             more = (*(trial.params.get(name) for name in params), *(trial.attrs.get(name) for name in attrs))
-            yield Row(line, [_written(value) for value in (*own, *more)])
+            yield TextRow(line, [_written(value) for value in (*own, *more)])
 
     return RunTable(source, header, rows(), minimize=read.minimize, unit="trial")
 

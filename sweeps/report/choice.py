@@ -18,7 +18,7 @@ MOST_TIMES = 10  # as many tasks as this sweep: a user would hardly run more to 
 
 
 @dataclass(frozen=True)
-class Row:
+class StrategyRow:
     """One strategy in figures and tables.
 
     detail: its point. value: the share of the gain, a fraction, or a difference; None if unknown. kept: value as text.
@@ -199,7 +199,7 @@ def _alone(choice: Choice, untuned: str) -> Badge:
     return Badge("PAYS: tuning beats the default", "good")
 
 
-def rows(findings: Findings, role: RoleChoice) -> tuple[Row, ...]:
+def rows(findings: Findings, role: RoleChoice) -> tuple[StrategyRow, ...]:
     """Return the strategies, cheapest first; empty before they can be compared."""
     spec, choice = findings.spec, role.choice
     if choice is None:
@@ -215,7 +215,7 @@ def rows(findings: Findings, role: RoleChoice) -> tuple[Row, ...]:
         detail = "" if point is None else point.brief(symbols)
         value = strategy.share if is_share else gained(choice, strategy)
         is_advised = strategy.name == choice.use and (choice.settled or choice.use != "here")
-        lines.append(Row(strategy.name, label, detail, value, _kept(spec, choice, strategy), price, is_advised))
+        lines.append(StrategyRow(strategy.name, label, detail, value, _kept(spec, choice, strategy), price, is_advised))
     return tuple(lines)
 
 

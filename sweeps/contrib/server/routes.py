@@ -48,7 +48,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     }
 }
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 MOST_ROWS = 10_000
 _NAME = f"^{Pattern.pattern}$"
 _NAMES = list(trainer_kind(KD).presets)
@@ -58,10 +58,10 @@ Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Maximum number of 
 Offset = Annotated[int, Query(ge=0, le=MOST * 1000, description="Rows to skip.")]
 
 
-class Page(BaseModel, Generic[Row]):
+class Page(BaseModel, Generic[Item]):
     """Rows from an offset. total: of all pages. next_offset: start of the next page; null on the last one."""
 
-    items: list[Row]
+    items: list[Item]
     total: int
     next_offset: int | None
 

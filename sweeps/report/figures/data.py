@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete, scaled_scores
-from sweeps.findings.rows import Row
+from sweeps.findings.rows import MethodRow
 from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
 from sweeps.report import choice, words
@@ -93,7 +93,7 @@ class Strategies:
     is good enough, or None. zero: label of the scale's 0. scope: of the numbers.
     """
 
-    rows: tuple[choice.Row, ...]
+    rows: tuple[choice.StrategyRow, ...]
     is_share: bool
     enough: float | None
     enough_label: str
@@ -223,7 +223,7 @@ def methods(findings: Findings) -> list[MethodMark]:
     return marks
 
 
-def _method(findings: Findings, role: str, row: Row) -> MethodMark | None:
+def _method(findings: Findings, role: str, row: MethodRow) -> MethodMark | None:
     spec, size = findings.spec, None if row.measured is None else row.measured.bytes
     if row.test is None or not size:
         return None

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from sweeps.report.choice import Row
+from sweeps.report.choice import StrategyRow
 from sweeps.report.figures.data import BLACK, GREY, STRATEGY_COLOURS, Strategies
 from sweeps.report.figures.style import NARROW_WIDTH, WIDTH, frame
 from sweeps.stats.estimates import limits
@@ -56,7 +56,7 @@ def caption(chart: Strategies) -> str:
     return chart.scope
 
 
-def _weight(mark: Row) -> str:
+def _weight(mark: StrategyRow) -> str:
     return "bold" if mark.is_advised else "normal"
 
 
@@ -101,7 +101,7 @@ def _band(axes: Axes, chart: Strategies) -> None:
     )
 
 
-def _interval(axes: Axes, row: float, mark: Row) -> None:
+def _interval(axes: Axes, row: float, mark: StrategyRow) -> None:
     assert mark.value is not None  # others are not drawn
     colour = STRATEGY_COLOURS[mark.name]
     if ends := limits(mark.value):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 
-from sweeps.report.choice import Row
+from sweeps.report.choice import StrategyRow
 from sweeps.report.figures.data import Strategies, strategies
 from sweeps.report.figures.strategies import narrow
 from sweeps.report.figures.strategies import strategies as wide
@@ -16,9 +16,11 @@ from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 SHOWN = Strategies(
     rows=(
-        Row("default", "Untuned default", "T 3", Estimate(0.89, 0.82, 0.97, 8), "89 % [82, 97]", "free", True),
-        Row("elsewhere", "Tuned on MNIST", "T 4", Estimate(1.01, 0.92, 1.1, 8), "101 % [92, 110]", "6 min", False),
-        Row("here", "Tuned on CIFAR-10 itself", "T 5", Estimate(1.0, 1.0, 1.0, 8), "100 %", "12 min", False),
+        StrategyRow("default", "Untuned default", "T 3", Estimate(0.89, 0.82, 0.97, 8), "89 % [82, 97]", "free", True),
+        StrategyRow(
+            "elsewhere", "Tuned on MNIST", "T 4", Estimate(1.01, 0.92, 1.1, 8), "101 % [92, 110]", "6 min", False
+        ),
+        StrategyRow("here", "Tuned on CIFAR-10 itself", "T 5", Estimate(1.0, 1.0, 1.0, 8), "100 %", "12 min", False),
     ),
     is_share=True,
     enough=0.8,
