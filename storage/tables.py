@@ -243,7 +243,6 @@ class PhaseRecord:
     needs: tuple[str, ...]
     minimum: int
     reason: str | None
-    closed_at: float | None
     counts: dict[str, int] = field(default_factory=dict)
 
 

@@ -6,7 +6,7 @@ Teacher logits (2.4 MB for 60,000 images) and models are stored here, so that a 
 import hashlib
 from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from storage.db import transaction as db
 from storage.errors import BlobCorrupt
@@ -18,12 +18,16 @@ def put(engine: Engine, data: bytes) -> str:
     """Store the bytes, deduplicated; return their SHA-256, 64 lower-case hex digits."""
     digest = hashlib.sha256(data).hexdigest()
     with db.write(engine) as connection:
-        values = {"bytes": data, "size": len(data), "stored_at": db.database_now()}
-        blob = db.insert_into(connection, blobs).values(values | {"digest": digest})
-        # Overwriting repairs bytes that were damaged in the database: a retried teacher restores them.
-        replaced = {name: blob.excluded[name] for name in values}
-        connection.execute(blob.on_conflict_do_update(index_elements=[blobs.c.digest], set_=replaced))
+        put_in(connection, digest, data)
     return digest
+
+
+def put_in(connection: Connection, digest: str, data: bytes) -> None:
+    values = {"bytes": data, "size": len(data), "stored_at": db.database_now()}
+    blob = db.insert_into(connection, blobs).values(values | {"digest": digest})
+    # Overwriting repairs bytes that were damaged in the database: a retried teacher restores them.
+    replaced = {name: blob.excluded[name] for name in values}
+    connection.execute(blob.on_conflict_do_update(index_elements=[blobs.c.digest], set_=replaced))
 
 
 @db.retry_transient(db.RESULT_RETRY_FOR_S, when=db.is_transient_or_full)

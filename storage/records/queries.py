@@ -95,7 +95,7 @@ def phase_records(engine: Engine, sweep_id: int) -> list[tables.PhaseRecord]:
     by_name: dict[str, tables.PhaseRecord] = {}
     with read(engine) as connection, explain_corruption(connection, sweep_id):
         for row in connection.execute(query):
-            values = {name: row._mapping[name] for name in ("name", "stage", "state", "minimum", "reason", "closed_at")}
+            values = {name: row._mapping[name] for name in ("name", "stage", "state", "minimum", "reason")}
             record = by_name.setdefault(row.name, tables.PhaseRecord(needs=tuple(row.needs), **values))
             if row.task_state is not None:
                 record.counts[row.task_state] = row.task_count
@@ -283,7 +283,6 @@ class RunningRecord:
     task_id: int
     key: str
     stage: str
-    phase: str
     attempt: int
     worker: str
     host: str
@@ -303,7 +302,6 @@ def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
             tasks.c.id.label("task_id"),
             tasks.c.key,
             tasks.c.stage,
-            phases.c.name.label("phase"),
             attempts.c.number.label("attempt"),
             *tables.columns_of(RunningRecord, attempts, but=("task_id",)),
             (now - attempts.c.started_at).label("running_s"),
@@ -311,7 +309,6 @@ def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
             (attempts.c.lease_until - now).label("lease_left_s"),
         )
         .join(attempts, attempts.c.task_id == tasks.c.id)
-        .join(phases, phases.c.id == tasks.c.phase_id)
         .where(tasks.c.sweep_id == sweep_id, attempts.c.state == "running")
         .order_by(attempts.c.started_at)
     )

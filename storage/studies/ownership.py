@@ -73,12 +73,9 @@ def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
     return own.intersection(names)
 
 
-def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, new: bool = False) -> None:
-    """Raise SpecConflict if a study of another program has one of these names.
-
-    new: the storage has no kd-sweeps tables yet, so there are no remains either.
-    """
-    _ours(studies, owner, names, {} if new else reserved(studies.engine))
+def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str]) -> None:
+    """Raise SpecConflict if a study has one of these names, in a storage that has no kd-sweeps tables yet."""
+    _ours(studies, owner, names, reservations={})
 
 
 def _ours(

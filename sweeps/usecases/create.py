@@ -138,7 +138,7 @@ def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> owne
     """
     new = ownership.Owner(name, uuid4().hex)
     if not exist(studies.engine):
-        ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages], new=True)
+        ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages])
     create_tables(studies.engine)
     return new
 

@@ -17,13 +17,13 @@ from sqlalchemy import URL, Connection, Engine, Select, StaticPool, Table, inser
 
 from storage import tables
 from storage.db import transaction
-from storage.db.transaction import database_now, insert_into, read, retry_transient, write
+from storage.db.transaction import read, retry_transient, write
 from storage.errors import ArchiveBroken, NextStep, RecordBroken, SpecConflict, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue.phases import Dependency, parse_dependencies, parse_lag
+from storage.records import artifacts
 from storage.records.queries import find_sweep
 from storage.tables import SweepRecord, attempts, phases, revisions, selections, tasks, workers
-from storage.tables import blobs as blob_table
 from storage.url import masked
 
 SHA256 = "[0-9a-f]{64}"
@@ -357,7 +357,7 @@ def write_lines(
         ]
         _insert(connection, attempts, attempt_rows)
         for digest, load in blobs.items():
-            _store(connection, digest, load())
+            artifacts.put_in(connection, digest, load())
         if blobs:  # not in the storage in memory of `opened`
             failpoint("import-rows")
 
@@ -369,14 +369,6 @@ def _numbers(connection: Connection, table: Table, name: Any, sweep_id: int) -> 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(insert(table), rows)
-
-
-def _store(connection: Connection, digest: str, data: bytes) -> None:
-    row = insert_into(connection, blob_table).values(
-        digest=digest, bytes=data, size=len(data), stored_at=database_now()
-    )
-    healed = {name: row.excluded[name] for name in ("bytes", "size", "stored_at")}  # as `storage.records.artifacts.put`
-    connection.execute(row.on_conflict_do_update(index_elements=[blob_table.c.digest], set_=healed))
 
 
 @contextmanager
