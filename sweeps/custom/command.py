@@ -22,6 +22,7 @@ from kd.tools.processes import Report
 from storage import json_text
 from sweeps.custom.results import TEST, VALIDATION, Request, Result, result_of, scored
 from sweeps.errors import SpecError, TrainingFailed
+from sweeps.terminal import truncated
 
 PLACEHOLDERS = ("seed", "dataset", "role", "arm", "test", "folder", "out")
 """Names that a command may have in braces besides its parameters."""
@@ -39,14 +40,9 @@ _NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  
 _CURE = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
 
 
-def split(command: str) -> list[str]:
-    """Return the words of a command, split as in a shell, whose other features are missing."""
-    return shlex.split(command)
-
-
 def placeholders(command: str) -> list[str]:
     """Return the names in braces in a command."""
-    return [name for word in split(command) for name in _BRACES.findall(word)]
+    return [name for word in shlex.split(command) for name in _BRACES.findall(word)]
 
 
 def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
@@ -56,7 +52,7 @@ def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
 
 def frozen(key: str, command: str) -> str:
     """Return a command with absolute paths of its files; raise SpecError if it cannot start here."""
-    words = split(command)
+    words = shlex.split(command)
     if not words:
         raise SpecError(f"{key}: got {command!r}; give a program and its arguments")
     first = words[0]
@@ -70,7 +66,7 @@ def frozen(key: str, command: str) -> str:
 
 def scripts(command: str) -> list[Path]:
     """Return the files in a frozen command that are here and not too large for code."""
-    named = [Path(word) for place, word in enumerate(split(command)) if _is_file(word, is_program=not place)]
+    named = [Path(word) for place, word in enumerate(shlex.split(command)) if _is_file(word, is_program=not place)]
     return [path for path in named if path.is_absolute() and _is_code(code.located(path))]
 
 
@@ -125,7 +121,7 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     environment |= {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
     environment |= {f"{PREFIX}POINT": json.dumps(point)}
-    words = [_here(word, is_program=not place) for place, word in enumerate(split(command))]
+    words = [_here(word, is_program=not place) for place, word in enumerate(shlex.split(command))]
     ending, output = _run(report, filled(words, texts | own), environment)
     name = program(command)
     if ending == -signal.SIGKILL:
@@ -213,8 +209,7 @@ class _Output:
     def last_line(self) -> str:
         """Return the last line of either stream, shortened."""
         lines = [line for line in self._end.decode(errors="replace").splitlines() if line.strip()]
-        text = " ".join(lines[-1].split()) if lines else "(no output)"
-        return text if len(text) <= 200 else f"{text[:197]}..."
+        return truncated(" ".join(lines[-1].split()) if lines else "(no output)", 200)
 
     def result(self, name: str) -> Mapping[str, Any] | None:
         """Return the last line of stdout that is a JSON object, or None."""
@@ -260,7 +255,7 @@ def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:
 
 def program(command: str) -> str:
     """Return the name of a command for messages: its program, and the script that an interpreter runs."""
-    words = [os.path.basename(word) for word in split(command)[:2]]
+    words = [os.path.basename(word) for word in shlex.split(command)[:2]]
     return words[0] if len(words) < 2 or words[1].startswith("-") or "{" in words[1] else " ".join(words)
 
 

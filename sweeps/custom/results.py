@@ -8,6 +8,7 @@ from typing import Any
 
 from kd.errors import Diverged
 from sweeps.errors import TrainingFailed
+from sweeps.terminal import truncated
 
 VALIDATION, SIZE, TEST = "validation", "size", "test"
 MOST_FACTS = 64 * 1024  # bytes of JSON
@@ -140,5 +141,4 @@ def _shown(value: object) -> str:
         text = repr(value)
     except Exception:  # a user's class may raise anything
         text = f"a {type(value).__name__}"
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return truncated(" ".join(text.split()), 60)

@@ -3,6 +3,7 @@
 import keyword
 import math
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from storage.studies.space import Categorical, Range, Space, Whole
-from sweeps.custom.command import PLACEHOLDERS, placeholders, split
+from sweeps.custom.command import PLACEHOLDERS, placeholders
 from sweeps.custom.function import GIVEN
 from sweeps.extensions import CUSTOM
 from sweeps.spec import tables
@@ -125,7 +126,7 @@ def _checked_defaults(points: Mapping[str, Mapping[str, Value]]) -> Mapping[str,
 
 def _checked_command(command: str) -> str:
     try:
-        split(command)
+        shlex.split(command)
     except ValueError as error:
         raise ValueError(f"the words of a command; {str(error)[0].lower()}{str(error)[1:]}") from None
     return command

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from storage.studies.space import SAMPLERS, USERS_SAMPLER
 from sweeps.stats.verdict import LEVELS, RULE
+from sweeps.terminal import truncated
 
 # Bounds far beyond any real sweep, but small enough to catch typing errors.
 MOST = 100_000
@@ -114,12 +115,7 @@ def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
         return f"{key} is missing"
     text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     text = re.sub(r"(less|greater) than or equal to (\S+)", r"\2 or \1", text).replace("or greater", "or more")
-    return f"{key}: got {_value_text(problem['input'])}; allowed: {text}" if key else text
-
-
-def _value_text(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return f"{key}: got {truncated(json.dumps(problem['input'], default=str), 100)}; allowed: {text}" if key else text
 
 
 def _allowed(location: Sequence[str | int], model: type[SpecModel]) -> str:

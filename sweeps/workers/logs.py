@@ -25,7 +25,7 @@ from sqlalchemy import URL
 from kd.tools import processes
 from storage.url import without_passwords
 from sweeps.errors import SweepError
-from sweeps.terminal import escape_control_chars
+from sweeps.terminal import escape_control_chars, truncated
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def redact_tail(text: str, url: URL | None) -> str:
 def redact(text: str, url: URL | None) -> str:
     """Return a text as a reason is stored and printed: redacted, at most 2,000 characters, no control characters."""
     clean = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
-    return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 3]}..."
+    return truncated(clean, MOST_REASON)
 
 
 def traceback_text(error: BaseException, url: URL | None) -> str:

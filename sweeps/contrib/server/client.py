@@ -16,6 +16,7 @@ from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
 from sweeps.operations.operation import A, Operation, R, decode
 from sweeps.spec.stored import check_name
+from sweeps.terminal import truncated
 
 ALLOWED = "allowed: http://HOST:PORT and https://HOST[:PORT][/PATH]"
 _LONGEST = 500
@@ -36,7 +37,7 @@ def checked(text: str) -> str:
             raise SpecError(f"--url: got {text[:80]!r}; {ALLOWED}") from None
     if "@" in parts.netloc:
         raise SpecError("--url: got an address with a user or password; put a token into KD_SWEEPS_TOKEN")
-    quoted = repr(text if len(text) <= 80 else f"{text[:77]}...")
+    quoted = repr(truncated(text, 80))
     if "://" in text and parts.scheme not in ("http", "https"):
         raise SpecError(f"--url: got {quoted.partition('://')[0]}://...'; {ALLOWED}")
     printable = re.fullmatch(r"[\x21-\x7e]+", text)  # a line break would end a header

@@ -19,7 +19,7 @@ from sweeps.contrib.server.shared import Busy
 from sweeps.errors import AnotherSpec, NoResultsYet, NotAllowed, NotThere, SpecError, SweepError
 from sweeps.hints import explain, local
 from sweeps.spec.model import Spec
-from sweeps.terminal import escape_control_chars
+from sweeps.terminal import escape_control_chars, truncated
 
 MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("kd-sweeps")
@@ -109,9 +109,8 @@ def _invalid(request: Request, error: Exception) -> Response:
         return problem(422, "a body needs the header Content-Type: application/json", exit_code=2)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     got = json.dumps(first.get("input"), default=str)
-    quoted = got if len(got) <= 80 else f"{got[:77]}..."
     text = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return problem(422, f"{where}: got {quoted}; allowed: {text}", exit_code=2)
+    return problem(422, f"{where}: got {truncated(got, 80)}; allowed: {text}", exit_code=2)
 
 
 def _bug(request: Request, error: Exception) -> Response:
@@ -138,8 +137,9 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
 
 
 def _refused(key: str, value: str, why: str) -> NotAllowed:
-    quoted = value if len(value) <= 80 else f"{value[:77]}..."
-    return NotAllowed(f"{key}: got {quoted!r}; {why} is created on the machine of the database: {_create()}")
+    return NotAllowed(
+        f"{key}: got {truncated(value, 80)!r}; {why} is created on the machine of the database: {_create()}"
+    )
 
 
 def _create() -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.custom.command import filled, frozen, placeholders, scripts, split
+from sweeps.custom.command import filled, frozen, placeholders, scripts
 
 
 def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,7 @@ def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatc
     (tmp_path / "sub" / "train").write_text("a", encoding="utf-8")
     long = "x" * 5000 + ".y"
     command = f"sh adam conf.yaml sub sub/train ~nobody/x.py {long} {{seed}}"
-    kept = split(frozen("trainer.command", command))
+    kept = shlex.split(frozen("trainer.command", command))
     assert kept == [
         "sh",
         "adam",
@@ -38,7 +38,7 @@ def test_system_programs_and_binary_files_are_not_hashed(tmp_path: Path) -> None
 def test_braces_around_a_word_are_a_placeholder() -> None:
     command = """train '{"a": 1}' {seed} --out={out}/{seed} {} {a-b}"""
     assert placeholders(command) == ["seed", "out", "seed"]
-    assert filled(split(command), {"seed": "7", "out": "/a b"}) == [
+    assert filled(shlex.split(command), {"seed": "7", "out": "/a b"}) == [
         "train",
         '{"a": 1}',
         "7",
