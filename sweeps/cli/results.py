@@ -324,7 +324,7 @@ def replay(
         tasks = again.chosen(engine, sweep, key=task, sample=count)
         different, spec = 0, as_it_stands(sweep)
         score, exact = spec.score, spec.kind.features.exact
-        for result in again.replay(engine, sweep, tasks, on_step=lambda: None):
+        for result in again.replay(engine, sweep, tasks):
             different += bool(result.differs)
             difference = "; ".join(result.differs) or "identical"
             before, now = result.numerics

@@ -28,12 +28,7 @@ _SHARE = 0.05  # a default from here to 1 looks like a share
 
 def requested(request: "SpecRequest") -> CustomSpec:
     """Return the spec for a command's options; see `sweeps.trainers.protocol.TrainerKind.requested`."""
-    if request.dataset and (request.source or request.targets):
-        other = "--source" if request.source else "--target"
-        raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
     request.refuse("teacher", "student", "epochs", "size")
-    if len(request.targets) > len(ROLES) - 1:
-        raise SpecError(f"--target: got {len(request.targets)} of them; allowed: at most {len(ROLES) - 1}")
     if request.train and request.command:
         raise SpecError("got --train and --train-command; give one of them")
     options = _options(request)

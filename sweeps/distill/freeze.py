@@ -22,7 +22,7 @@ from sweeps.extensions import require
 from sweeps.hints import local
 from sweeps.spec import tables
 from sweeps.spec.model import override
-from sweeps.spec.stored import frozen_code, missing, needed_code
+from sweeps.spec.stored import missing, needed_code
 from sweeps.trainers.names import RESERVED_NEW
 from sweeps.trainers.protocol import Need
 
@@ -91,7 +91,7 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
 
 
 def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
-    """Return the spec with checked datasets and models, and the hash of each dataset and file of code.
+    """Return the spec with checked datasets and models, and the hash of each dataset.
 
     Raises SpecError with the wrong key, kd.errors.DataError if a dataset cannot be read.
     """
@@ -103,7 +103,7 @@ def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
         changes |= _check_teacher(key, role, data_dir)
         _check_model(f"{key}.student", role.student)
     changes |= frozen_loss(spec, contents(spec.source, data_dir).classes)
-    frozen = override(spec, changes | frozen_code(spec))
+    frozen = override(spec, changes)
     check_names(frozen)
     return frozen
 

@@ -138,8 +138,6 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
     wanted = {"source": source or spec.source.dataset}
     if not alone:
         wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
-    if len(targets) > len(ROLES) - 1:
-        raise SpecError(f"--target: got {len(targets)} of them; allowed: at most {len(ROLES) - 1}")
     roles: dict[str, Any] = dict.fromkeys(ROLES)
     for role, dataset in wanted.items():
         part = known.get(dataset) or (spec.target if role != "source" and spec.target else spec.source)
@@ -156,9 +154,6 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
 
 def requested(request: "SpecRequest") -> KdSpec:
     dataset, changes = request.dataset, request.changes
-    if dataset and (request.source or request.targets):
-        other = "--source" if request.source else "--target"
-        raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
     for role, name in zip(ROLES, (dataset or request.source, *request.targets), strict=False):
         other = changes.get(f"{role}.dataset", name)
         if name and other != name:

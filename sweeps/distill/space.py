@@ -94,12 +94,10 @@ ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidat
 """A table of ranges [low, high] by name."""
 
 
-def ends_within(low: float, high: float, above: bool) -> AfterValidator:
+def ends_within(high: float, *, above_0: bool) -> AfterValidator:
     def check(value: tuple[float, float]) -> tuple[float, float]:
-        ok = all(map(math.isfinite, value)) and value[0] <= value[1] <= high
-        if not ok or value[0] < low or (above and value[0] == low):
-            sign = "<" if above else "<="
-            raise ValueError(f"two numbers [low, high] with {low:g} {sign} low <= high <= {high:g}")
+        if not 0 <= value[0] <= value[1] <= high or (above_0 and not value[0]):
+            raise ValueError(f"two numbers [low, high] with 0 {'<' if above_0 else '<='} low <= high <= {high:g}")
         return value
 
     return AfterValidator(check)

@@ -177,10 +177,10 @@ class Training(tables.SpecModel):
 class KdSearch(tables.Search):
     """The search for (T, alpha); the native search on the target is the same."""
 
-    temperature: Annotated[tuple[float, float], ends_within(0, 1000, above=True)] = Field(
+    temperature: Annotated[tuple[float, float], ends_within(1000, above_0=True)] = Field(
         default=(1.0, 20.0), description="log-uniform"
     )
-    alpha: Annotated[tuple[float, float], ends_within(0, 1, above=False)] = Field(
+    alpha: Annotated[tuple[float, float], ends_within(1, above_0=False)] = Field(
         default=(0.0, 1.0), description="uniform; weight of the labels"
     )
     space: ExtraSpace = Field(

@@ -27,7 +27,7 @@ from sweeps.extensions import CUSTOM, KD, attribute, require, trainer_extra, tra
 from sweeps.hints import PORTABLE, local
 from sweeps.plan.phases import STAGES, scores_alone
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
-from sweeps.spec.model import Spec, named, override, parse
+from sweeps.spec.model import ROLES, Spec, named, override, parse
 from sweeps.spec.stored import check_name, difference, frozen_code
 from sweeps.stats import estimates, verdict
 from sweeps.terminal import number_of
@@ -235,6 +235,11 @@ class SpecRequest:
 
     def spec(self) -> Spec:
         """Return the spec; raise SpecError if the options make none."""
+        if self.dataset and (self.source or self.targets):
+            other = "--source" if self.source else "--target"
+            raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
+        if len(self.targets) > len(ROLES) - 1:
+            raise SpecError(f"--target: got {len(self.targets)} of them; allowed: at most {len(ROLES) - 1}")
         spec: Spec = trainer_kind(self.trainer).requested(self)
         return override(spec, self.keys)
 

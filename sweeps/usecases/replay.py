@@ -4,7 +4,7 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy
@@ -58,20 +58,17 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
     return [read_job(task) for task in done if task in drawn]
 
 
-def replay(
-    engine: sqlalchemy.Engine, sweep: SweepRecord, jobs: Sequence[AnyJob], *, on_step: Callable[[], None]
-) -> Iterator[Replay]:
+def replay(engine: sqlalchemy.Engine, sweep: SweepRecord, jobs: Sequence[AnyJob]) -> Iterator[Replay]:
     """Train each of the `chosen` tasks again and yield the comparisons. Writes nothing.
 
-    on_step: called between two steps; an exception stops the replay. Raise SweepError if the data here differ from the
-    sweep's.
+    Raise SweepError if the data here differ from the sweep's.
     """
     environment.one_thread()  # as in workers: the number of threads can change the last bits
     runner = TaskRunner(backend.DatabaseBackend(engine, sweep), read_only=True)
     runner.check()
     with _without_noise():
         for job in jobs:
-            yield _compared(job, runner(job, job.row.params or {}, Steps(on_step)))
+            yield _compared(job, runner(job, job.row.params or {}, Steps()))
 
 
 @contextlib.contextmanager

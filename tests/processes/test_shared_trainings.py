@@ -92,7 +92,7 @@ def test_a_replay_trains_shared_trainings(finished: str) -> None:
     key = next(key for key, job in _compared(finished).items() if job.outcome.same_as)
     with open_sweep(finished, "s") as (engine, sweep):
         jobs = chosen(engine, sweep, key=key, sample=1)
-        (replayed,) = replay(engine, sweep, jobs, on_step=lambda: None)
+        (replayed,) = replay(engine, sweep, jobs)
     assert (replayed.key, replayed.differs) == (key, ())
 
 
