@@ -426,7 +426,7 @@ def client_of(storage: str | None, service: str | None) -> "Client":
         storage.errors.UrlError: the storage's URL is not valid.
     """
     _refuse_both(storage, service)
-    named = service if storage is None else None
+    named = service
     if named is None and storage is None:
         named = os.environ.get("KD_SWEEPS_URL") or None
     if named is None:

@@ -294,9 +294,10 @@ def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless a revision of the existing sweep has this spec."""
-    parsed = (parse(revision.spec, origin=f"sweep {name}") for revision in known)
-    # Parsed too: an older version omitted today's defaults, so the same values have another fingerprint.
-    if any(known_spec.fingerprint == spec.fingerprint for known_spec in itertools.chain(known, parsed)):
+    stored = (revision.fingerprint for revision in known)
+    # An older version omitted today's defaults, so the same values have another fingerprint.
+    parsed = (parse(revision.spec, origin=f"sweep {name}").fingerprint for revision in known)
+    if spec.fingerprint in itertools.chain(stored, parsed):
         return
     changes = difference(parse(known[0].spec, origin=f"sweep {name}").as_dict(), spec.as_dict())
     raise AnotherSpec(
