@@ -117,15 +117,16 @@ _FIRST_HEAD = {
 }
 
 
-def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
-    """Return the hyperparameters of the first trial with a kind of block, by their full names.
+# AutoKeras addresses a trial's values by the names of these blocks.
+_BLOCKS, _HEAD = "blocks", "head"
 
-    blocks, head: names of the `Blocks` and of the classification head in the search, with which the full names begin.
-    """
+
+def first_trial(kind: str) -> dict[str, Any]:
+    """Return the hyperparameters of the first trial with a kind of block, by their full names."""
     return {
-        f"{blocks}/{BLOCK_TYPE}": kind,
-        **{f"{blocks}/{kind}/{name}": value for name, value in _FIRST[kind].items()},
-        **{f"{head}/{name}": value for name, value in _FIRST_HEAD[kind].items()},
+        f"{_BLOCKS}/{BLOCK_TYPE}": kind,
+        **{f"{_BLOCKS}/{kind}/{name}": value for name, value in _FIRST[kind].items()},
+        **{f"{_HEAD}/{name}": value for name, value in _FIRST_HEAD[kind].items()},
         "optimizer": "adam",
         "learning_rate": 1e-3,
     }
@@ -134,9 +135,6 @@ def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
 BATCH = 64  # images, as in all other training here; AutoKeras' default is 32
 PATIENCE = 3  # epochs without a better validation accuracy before a trial ends
 PROBE = 64  # images on which the saved model must agree with the searched one
-
-# AutoKeras addresses a trial's values by the names of these blocks.
-_BLOCKS, _HEAD = "blocks", "head"
 
 
 def fit(
@@ -272,7 +270,7 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
         overwrite=True,
         seed=seed,
         max_model_size=budget.max_parameters,
-        initial_hps=[first_trial(block, blocks=_BLOCKS, head=_HEAD) for block in budget.blocks],
+        initial_hps=[first_trial(block) for block in budget.blocks],
     )
 
 

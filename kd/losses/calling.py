@@ -53,7 +53,7 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
 }
 _SETTINGS = ("params", "args", "opt", "opts", "cfg", "config", "hparams")
-_OF_SETTINGS: tuple[Literal["temperature", "alpha"], ...] = ("temperature", "alpha")
+_OF_SETTINGS: tuple[Role, ...] = ("temperature", "alpha")
 _GIVEN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -93,7 +93,7 @@ class CallableLoss:
     one_hot: bool = False
     precision: str = "float64"
     settings: str = ""
-    of_settings: tuple[Role, ...] = ("temperature", "alpha")
+    of_settings: tuple[Role, ...] = _OF_SETTINGS
     fixed_alpha: float | None = None
     made: dict[tuple[float | None, float | None], Callable[..., Any]] = field(default_factory=dict, compare=False)
 
@@ -188,7 +188,7 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     call = function
     if is_factory := _makes_loss(function, roles):
         made = _parameters(function)
-        makes = {role: text for role, text in _matched(made, roles).items() if role in ("temperature", "alpha")}
+        makes = {role: text for role, text in _matched(made, roles).items() if role in _OF_SETTINGS}
         _check_rest(name, function, made, {*makes.values(), *constants})
         trial = {"temperature": 4.0, "alpha": 0.5}
         call = _called(name, function, {**constants, **{text: trial[role] for role, text in makes.items()}})

@@ -54,7 +54,7 @@ def test_a_file_of_another_network_is_named_with_what_to_type(error: Exception) 
 def built(kind: str, side: int = 16, **changes: int) -> tuple[keras.Model, keras_tuner.HyperParameters]:
     """Return a kind's network on RGB images, with the first trial's hyperparameters and the changes."""
     hp = keras_tuner.HyperParameters()
-    hp.values.update(first_trial(kind, blocks="blocks", head="head"))
+    hp.values.update(first_trial(kind))
     hp.values.update({f"blocks/{kind}/{name}": value for name, value in changes.items()})
     images = keras.Input((side, side, 3))
     return keras.Model(images, Blocks((kind,), name="blocks").build(hp, images)), hp
@@ -87,7 +87,7 @@ def test_the_largest_proposals_are_within_the_default_size_limit(kind: str, widt
 def test_the_first_trial_gives_names_that_the_search_asks_for(kind: str) -> None:
     _, hp = built(kind)
     names = {param.name for param in hp.space}
-    given = {name for name in first_trial(kind, blocks="blocks", head="head") if name.startswith("blocks/")}
+    given = {name for name in first_trial(kind) if name.startswith("blocks/")}
     assert f"blocks/{BLOCK_TYPE}" in given
     assert given <= names
 
