@@ -82,12 +82,11 @@ def judge(
         with read_csv(source) as table:
             runs = read_runs(table, question)
     judgement = judged(runs, question)
-    if output is not None:
-        written = answer.write(judgement, Path(output))
+    if form is Format.table and field is None:
+        written = None if output is None else answer.write(judgement, Path(output))
         print("\n".join(answer.text(judgement, columns=min(columns() or WIDTH, WIDTH))))
-        say(f"page     {written}")
-    elif form is Format.table and field is None:
-        print("\n".join(answer.text(judgement, columns=min(columns() or WIDTH, WIDTH))))
+        if written is not None:
+            say(f"page     {written}")
     elif form is Format.csv and field is None:
         print(render(answer.rows(judgement), form))
     elif form is Format.value and field is None:
