@@ -22,7 +22,7 @@ class Top:
 
     share: the fraction of the search space that loses less than `tolerance` against the best point; low, high: its 95 %
     interval. tolerance: in the unit of the scores. mean: the fitted surface minus the mean of all runs, of shape
-    (SIDE, SIDE), x first, at the centres of equal cells. bench/top.py measures the coverage of the interval.
+    (SIDE, SIDE), x first, at the centres of equal cells.
     """
 
     share: float
