@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, and_, case, func, select
+from sqlalchemy import Engine, Select, case, func, select
 
 from storage.db.transaction import database_now, explain_corruption, read, retry_transient
 from storage.records import queries
@@ -74,7 +74,7 @@ def newest_trials(
             *(tasks.c.id, tasks.c.key, tasks.c.stage, phases.c.name, tasks.c.state, tasks.c.score),
             *(attempts.c.params, attempts.c.worker),
         )
-        .join(attempts, and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt))
+        .join(attempts, queries.LATEST)
         .join(phases, phases.c.id == tasks.c.phase_id)
         .where(attempts.c.params.is_not(None))
         .order_by(*order)

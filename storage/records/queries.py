@@ -13,6 +13,9 @@ from storage.errors import NextStep, RecordBroken, SweepNotFound
 from storage.tables import TASK_UNENDED, attempts, phases, sweeps, tasks
 from storage.url import masked
 
+LATEST = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
+"""The condition of a join of tasks with their latest attempts."""
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -160,7 +163,6 @@ def _part(outcome: dict[str, Any] | None, keep: Collection[str] | None) -> dict[
 
 
 def _tasks_with_latest_attempt() -> Select[Any]:
-    latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
     return (
         select(
             *tables.columns_of(tables.TaskRecord, tasks, but=("reason", "error_class")),
@@ -174,7 +176,7 @@ def _tasks_with_latest_attempt() -> Select[Any]:
         )
         .select_from(tasks)
         .join(phases, phases.c.id == tasks.c.phase_id)
-        .join(attempts, latest, isouter=True)
+        .join(attempts, LATEST, isouter=True)
     )
 
 
@@ -237,7 +239,6 @@ class PhasePoints:
 
     def _read(self, connection: Connection, phase: str, *, after: int, until: int) -> tuple[int, list[TaskPoint]]:
         """Return how often the phase was retried, and its tasks with ids in (after, until]."""
-        latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
         query = (
             select(
                 tasks.c.id,
@@ -251,7 +252,7 @@ class PhasePoints:
             .select_from(tasks)
             # By id, which rises in plan order, and by no index of the phase: most of it has been read before.
             .join(phases, phases.c.id == tasks.c.phase_id + 0)
-            .join(attempts, latest, isouter=True)
+            .join(attempts, LATEST, isouter=True)
             .where(tasks.c.id > after, tasks.c.id <= until)
             .where(phases.c.sweep_id == self._sweep_id, phases.c.name == phase)
             .order_by(tasks.c.id)
