@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Text, and_, case, func, select, type_coerce
@@ -197,19 +197,28 @@ def last_log(engine: Engine, worker: str) -> str | None:
         return connection.scalar(latest)
 
 
-@dataclass(frozen=True, eq=False)
-class TaskPoint:
-    """A task of a search and its point. params: None before they are proposed; only then the payload is read.
+@dataclass(eq=False)
+class Past:
+    """An earlier trial of a search, as a sampler sees it: its point and its score; without a score it failed.
 
-    Compared by identity, so that values derived from one reading can be cached by it.
+    running: it has not ended. Samplers avoid points that are running. trial: what Optuna is given, built once: for ten
+    thousand trials that takes as long as the proposal.
     """
 
-    id: int
-    key: str
-    state: str
-    score: float | None
     params: dict[str, Any] | None
-    payload: dict[str, Any] | None
+    value: float | None
+    running: bool = False
+    trial: Any = field(default=None, init=False, repr=False)
+
+
+@dataclass(eq=False)
+class TaskPoint(Past):
+    """A task of a search and its point. params: None before they are proposed; only then the payload is read."""
+
+    id: int = field(kw_only=True)
+    key: str = field(kw_only=True)
+    state: str = field(kw_only=True)
+    payload: dict[str, Any] | None = field(kw_only=True)
 
 
 class PhasePoints:
@@ -259,7 +268,7 @@ class PhasePoints:
         rows = connection.execute(query).all()
         points = _decoded([row[4] for row in rows])
         return rows[-1].retries, [
-            TaskPoint(id, key, state, score, point, payload)
+            TaskPoint(point, score if state == "done" else None, id=id, key=key, state=state, payload=payload)
             for (id, key, state, score, _, payload, _), point in zip(rows, points, strict=True)
         ]
 

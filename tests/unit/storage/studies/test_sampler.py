@@ -8,7 +8,8 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from storage.errors import SamplerUnusable
-from storage.studies.sampler import Past, check_sampler, distributions_of, propose
+from storage.records.queries import Past
+from storage.studies.sampler import check_sampler, distributions_of, propose
 from storage.studies.space import Choice, Range, Space, Whole
 
 SPACE: Space = {
