@@ -321,13 +321,13 @@ def smoothing(figures: Figures) -> Section:
         printed.append(Printed(f"Müller, teacher with {name}", of_teacher, figures.of(row, kind)))
         printed.append(Printed(f"Müller, its student with {name}", of_student, student))
     low, high = published.SMOOTHED_TEMPERATURES[0], published.SMOOTHED_TEMPERATURES[-1]
-    told = partial(verdict, below="the opposite", above="holds")
+    finding = partial(verdict, below="the opposite", above="holds")
     claims = [
-        f"Müller, a smoothed teacher teaches worse, mlp-300 at T = {value:g}: {told(*reversed(pairs[value]))}."
+        f"Müller, a smoothed teacher teaches worse, mlp-300 at T = {value:g}: {finding(*reversed(pairs[value]))}."
         for value in (low, high)
     ]
     costs = [{n: smooth[n] - hard[n] for n in hard} for hard, smooth in (pairs[high], pairs[low])]
-    claims.append(f"Müller, smoothing costs more at T = {high:g} than at T = {low:g}: {told(*costs)}.")
+    claims.append(f"Müller, smoothing costs more at T = {high:g} than at T = {low:g}: {finding(*costs)}.")
     of_teachers = ", ".join(
         f"{name} {mean(figures.of(row, kind))}" for kind, name in (("whole", "with dropout"), ("smoothed", "smoothed"))
     )
@@ -352,8 +352,8 @@ def stopped(figures: Figures) -> Section:
         agreement = figures.agreement(row, f"{network}-{arm}")
         cells.append((network, teacher.name, mean(figures.of(row, arm)), mean(student), less, agreement))
     adjusted = holm({name: p for name, values in pairs.items() if (p := t_p_value(values)) is not None})
-    told = [name for name, p in adjusted.items() if p < 0.05]
-    better, worse = ([name for name in told if (fmean(pairs[name]) < 0) is lower] for lower in (True, False))
+    significant = [name for name, p in adjusted.items() if p < 0.05]
+    better, worse = ([name for name in significant if (fmean(pairs[name]) < 0) is lower] for lower in (True, False))
     claim = (
         'Cho & Hariharan, "larger models do not often make better teachers", and stopping early mitigates it: students'
         f" of smaller or stopped teachers are better in {len(better)} of {len(pairs)} cells"

@@ -128,7 +128,7 @@ def test_the_projects_containers_run_one_image_as_its_user_with_its_writable_fol
     dockerfile = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert "USER 1000:1000" in dockerfile
     assert "WORKDIR /home/kd" in dockerfile
-    rendered = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
+    rendered = {name: container for name, container in containers(manifests) if container["image"] == "kd-sweeps"}
     assert set(rendered) == OURS
     for name, container in rendered.items():
         mounted = {mount["mountPath"] for mount in container["volumeMounts"]}

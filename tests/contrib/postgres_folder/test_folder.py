@@ -131,12 +131,12 @@ def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
 @pytest.mark.slow
 def test_two_folders_are_two_databases_and_choose_free_ports(folder: Path, tmp_path: Path) -> None:
     with own_folder("mein Täst 'q' $x `touch pwned` \"z") as other:
-        one, two = databases.status(folder), databases.start(other)
+        first, second = databases.status(folder), databases.start(other)
         try:
             assert server_of(other)
-            assert one.url.port != two.url.port
-            assert one.url.password != two.url.password
-            with psycopg.connect(plain(two.url)) as connection:
+            assert first.url.port != second.url.port
+            assert first.url.password != second.url.password
+            with psycopg.connect(plain(second.url)) as connection:
                 assert connection.execute("SELECT to_regclass('sweeps')").fetchone() == (None,)
         finally:
             databases.stop(other)

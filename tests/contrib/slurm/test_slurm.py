@@ -205,10 +205,10 @@ def test_a_requeued_member_returns_its_task_and_restarts_as_another_worker(
         slurm.run("scontrol", "requeue", member_of(worker))
     code, out = ended(process)
     assert code == 0, out
-    again = worker.replace(".0-", ".1-")
+    restarted = worker.replace(".0-", ".1-")
     assert "its task is back in the queue; the engine starts it again" in out
-    assert [one for _, one in attempts_of_held(watched)] == [worker, again]
-    assert watched.seen() == {worker, again}
+    assert [name for _, name in attempts_of_held(watched)] == [worker, restarted]
+    assert watched.seen() == {worker, restarted}
     assert out.count(" as Slurm job") == 1, "no replacement was submitted"
     assert count(plain(watched.engine.url), name="s").clean
 

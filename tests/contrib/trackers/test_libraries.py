@@ -97,8 +97,8 @@ def test_mlflow_takes_more_steps_than_one_call_may_have(mlflow: Any, tmp_path: P
     long = Run(**vars(run()) | {"epochs": tuple(step / 3000 for step in range(1, 2502))})
     trackers.write_mlflow(mlflow, "s", FINGERPRINT, [long], tmp_path)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    (one,) = client.search_runs([client.get_experiment_by_name("s").experiment_id])
-    assert len(client.get_metric_history(one.info.run_id, "epoch_val_accuracy")) == 2501
+    (logged,) = client.search_runs([client.get_experiment_by_name("s").experiment_id])
+    assert len(client.get_metric_history(logged.info.run_id, "epoch_val_accuracy")) == 2501
 
 
 def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

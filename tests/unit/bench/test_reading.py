@@ -62,8 +62,8 @@ def test_the_written_sweep_lacks_only_the_trials_of_optuna(storage_url: str, mon
         assert all(row.validation is not None for row in rows)
         target = [row for row in rows if row.dataset == "digits-rgb"]
         assert all(row.test is None for row in target), "test scores stay hidden until transfer is complete"
-        found = audit(engine, sweep)
-        assert all("trial" in str(line) for line in (*found.violations, *found.warnings)), found
+        report = audit(engine, sweep)
+        assert all("trial" in str(line) for line in (*report.violations, *report.warnings)), report
     finally:
         engine.dispose()
 

@@ -122,10 +122,10 @@ def test_a_sweep_with_a_lapsed_lease_or_without_its_study_can_be_deleted(
 
 @both
 def test_blobs_of_other_sweeps_stay_and_all_others_are_deleted(storage: Studies, engine: Engine) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    shared = done_with(engine, claimed(engine, one), b"the same teacher")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    shared = done_with(engine, claimed(engine, sweep), b"the same teacher")
     assert done_with(engine, claimed(engine, other), b"the same teacher") == shared
-    done_with(engine, claimed(engine, one), b"mine")
+    done_with(engine, claimed(engine, sweep), b"mine")
     theirs = done_with(engine, claimed(engine, other), b"theirs")
     artifacts.put(engine, b"of an attempt that was killed before it finished")
     assert delete(storage, "one") == Deleted(tasks=3, studies=1, blobs=2, bytes=52)
@@ -137,9 +137,9 @@ def test_blobs_of_other_sweeps_stay_and_all_others_are_deleted(storage: Studies,
 
 @both
 def test_blobs_that_a_running_task_has_stored_stay(storage: Studies, engine: Engine) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    again = done_with(engine, claimed(engine, one), b"stored before, and once more")
-    done_with(engine, claimed(engine, one), b"old")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    again = done_with(engine, claimed(engine, sweep), b"stored before, and once more")
+    done_with(engine, claimed(engine, sweep), b"old")
     at_work = claimed(engine, other)
     young = artifacts.put(engine, b"its outcome will name it")
     artifacts.put(engine, b"stored before, and once more")
@@ -155,8 +155,8 @@ def test_blobs_that_a_running_task_has_stored_stay(storage: Studies, engine: Eng
     "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
 )
 def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, engine: Engine, before: str) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    done_with(engine, claimed(engine, one), b"goes")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    done_with(engine, claimed(engine, sweep), b"goes")
     at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
     elsewhere = open_engine(engine.url)
     seen = []
@@ -177,13 +177,13 @@ def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, en
 
 
 def test_blobs_named_by_an_unreadable_outcome_stay(storage: Studies, engine: Engine) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     digest = done_with(engine, claimed(engine, other), b"a teacher")
     with write(engine) as connection:
         connection.exec_driver_sql(
             f'UPDATE tasks SET outcome = \'{{"blobs": {{"model": "{digest}", \' WHERE state = \'done\''
         )
-    workers.cancel(engine, one)
+    workers.cancel(engine, sweep)
     assert delete(storage, "one").blobs == 0
     assert artifacts.get(engine, digest) == b"a teacher"
 
@@ -222,5 +222,5 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
             (other,) = queries.list_sweeps(storage.engine)
             assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(stages)
-            found = audit(storage.engine, other)
-            assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
+            report = audit(storage.engine, other)
+            assert (report.violations, report.warnings, report.accounted) == ([], [], len(whole))

@@ -67,9 +67,9 @@ def test_a_score_is_reused_unless_its_model_was_remade(monkeypatch: pytest.Monke
     with jobs_in_process(), jobs_in_process("kd.models.measure"):
         timed = trainer.train(TIMES, Steps())
         assert scored_now.pop() == []
-        for key, found in scores.items():
+        for key, facts in scores.items():
             model = timed.facts["models"][key]
-            assert {name: model.get(name, found["digest"]) for name in found} == found
+            assert {name: model.get(name, facts["digest"]) for name in facts} == facts
             assert model["latency_ms_p50"] > 0
         assert timed.score == scores[STUDENT.key]["test_accuracy"]
         kept.models[STUDENT] = _model(3)

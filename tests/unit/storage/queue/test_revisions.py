@@ -244,10 +244,10 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
     assert states(engine, sweep) == {"search": "open", "confirm": "closed"}
     assert Counter(task.state for task in queries.task_records(engine, sweep)) == {"done": len(keys) - 1, "waiting": 1}
     with read(engine) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             select(attempts.c.state, attempts.c.error_class).where(attempts.c.state != "done")
         ).all()
-    assert [tuple(row) for row in found] == [("failed", "unreadable")]
+    assert [tuple(row) for row in rows] == [("failed", "unreadable")]
     assert not finished(engine, late), "a repeated finish of the old attempt is refused"
     again = claimed(engine, sweep)
     assert (again.key, again.attempt) == ("search#1", 2)

@@ -160,7 +160,7 @@ def test_trials_made_at_once_by_us_and_by_another_tool_get_different_numbers(stu
     with ThreadPoolExecutor(3) as threads:
         numbers = [*threads.map(ours, range(5)), *threads.map(of_another_tool, range(5)), ours(10)]
         both = [threads.submit(ask, 0) for ask in (ours, of_another_tool) * 5]
-        numbers += [asked.result() for asked in both]
+        numbers += [future.result() for future in both]
     assert sorted(numbers) == list(range(21))
     assert [trial.number for trial in stock(studies).trials] == list(range(21))
 
