@@ -52,8 +52,8 @@ def test_ctrl_c_even_twice_returns_the_tasks_and_the_process_continues(tmp_path:
     process.send_signal(signal.SIGINT)  # people click twice, and a notebook's kernel must survive it
     out, err = process.communicate(timeout=60)
     assert out == "interrupted: s was stopped; nothing is lost. To resume: sweep.run()\ncontinues\n", err
-    again, err = _started(tmp_path / "again", url).communicate(timeout=240)
-    assert again == "ended 1.0\ncontinues\n", err
+    out, err = _started(tmp_path / "again", url).communicate(timeout=240)
+    assert out == "ended 1.0\ncontinues\n", err
     assert "100 %" in err, "without a terminal, lines show the progress"
     assert {task.state for task in records(url).values()} == {"done"}
 

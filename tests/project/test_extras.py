@@ -274,8 +274,8 @@ def test_database_starts_a_postgres(installed: Programs, folder: Path) -> None:
 def test_a_tracker_gets_every_training_once(installed: Programs, folder: Path, tracker: str) -> None:
     command = installed(tracker) / "kd-sweeps"
     words = ("export", "s", "--to", tracker, "-o", "runs")
-    written, _, there = run(command, *words, folder=folder).stdout.partition(" written into runs, ")
-    assert (int(written.split()[0]) > 50, there) == (True, "0 already there\n")
+    written, _, rest = run(command, *words, folder=folder).stdout.partition(" written into runs, ")
+    assert (int(written.split()[0]) > 50, rest) == (True, "0 already there\n")
     assert run(command, *words, folder=folder).stdout.startswith("0 runs written into runs, ")
 
 

@@ -41,9 +41,9 @@ def tried(tmp_path: Path) -> Path:
     example = (folder / "try" / "secret.env.example").read_text()
     secret = example.replace("PASSWORD", "a-pass_word").replace(" TOKEN", f" {OPERATOR}")
     (folder / "try" / "secret.env").write_text(secret)
-    (mine,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    (overlay,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     (folder / "mine").mkdir()
-    (folder / "mine" / "kustomization.yaml").write_text(mine)
+    (folder / "mine" / "kustomization.yaml").write_text(overlay)
     return folder
 
 
@@ -103,8 +103,8 @@ def test_the_secrets_of_the_base_are_those_that_its_header_creates() -> None:
 
 
 def test_no_secret_is_in_a_file_of_the_repository() -> None:
-    kept = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert not [name for name in kept.stdout.splitlines() if name.endswith("secret.env")]
+    listing = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert not [name for name in listing.stdout.splitlines() if name.endswith("secret.env")]
     assert "secret.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
 
 

@@ -50,10 +50,10 @@ def test_every_option_that_is_typed_exists() -> None:
     commands = _commands()
     assert len(_typed()) > 40
     for words in _typed():
-        called = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
+        command = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
         ours = words[: words.index("--")] if "--" in words else words  # the rest goes to another program
-        given = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
-        assert given - commands[called] == set(), words
+        options = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
+        assert options - commands[command] == set(), words
 
 
 def test_which_command_has_a_line_for_every_command() -> None:

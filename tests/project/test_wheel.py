@@ -58,8 +58,8 @@ def test_the_wheel_holds_modules_templates_types_and_licence_and_nothing_else(wh
     assert {"sweeps/report/templates/page.html", "sweeps/contrib/server/templates/live.js"} <= ours
     assert any(name.endswith("licenses/LICENSE") for name in names)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert len(wanted) == len(project["dependencies"])
+    requirements = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert len(requirements) == len(project["dependencies"])
     assert (fields["License-Expression"], fields["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
 
 

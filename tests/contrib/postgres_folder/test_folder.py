@@ -104,9 +104,9 @@ def test_a_sweep_survives_stop_and_start_kill_9_and_a_lost_url(folder: Path) -> 
     assert databases.stop(folder)
     assert not databases.status(folder).running
     assert not databases.stop(folder), "the second stop finds no server"
-    again = databases.start(folder)
-    assert (again.url, again.started) == (first.url, True)
-    assert sweeps_in(again) == ["s"]
+    restarted = databases.start(folder)
+    assert (restarted.url, restarted.started) == (first.url, True)
+    assert sweeps_in(restarted) == ["s"]
     server = server_of(folder)
     os.kill(server, signal.SIGKILL)
     wait_until_gone(server)
@@ -121,8 +121,8 @@ def test_a_sweep_survives_stop_and_start_kill_9_and_a_lost_url(folder: Path) -> 
 
 def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
     url, server = databases.status(folder).url, server_of(folder)
-    again = databases.start(folder)
-    assert (again.url, again.started, again.running) == (url, False, True)
+    database = databases.start(folder)
+    assert (database.url, database.started, database.running) == (url, False, True)
     assert server_of(folder) == server
     with pytest.raises(SweepError, match=r"to move it, stop it first: kd-sweeps database stop "):
         databases.start(folder, port=1024)

@@ -24,8 +24,8 @@ def raw(port: int, *parts: bytes) -> bytes:
         for part in parts:
             connection.sendall(part)
         answer = b""
-        while got := connection.recv(65_536):
-            answer += got
+        while chunk := connection.recv(65_536):
+            answer += chunk
         return answer
 
 

@@ -118,8 +118,8 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"g3heim" not in everything, "the typed command must not be stored"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wandb"], "nothing half-written is left"
-    again = trackers.write_wandb(wandb, "s", [run(), run("search#2")], tmp_path)
-    assert (again.written, again.there) == (1, 1)
+    second = trackers.write_wandb(wandb, "s", [run(), run("search#2")], tmp_path)
+    assert (second.written, second.there) == (1, 1)
 
 
 def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:

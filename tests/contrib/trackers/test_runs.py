@@ -35,8 +35,8 @@ def test_every_finished_training_is_a_run_with_searchable_tags(url: str) -> None
     run = exported["transfer#target.best.2"]
     assert run.metrics["test_accuracy"] == run.metrics["val_accuracy"] == pytest.approx(BASE[2] / 100)
     assert {"temperature", "alpha"} <= set(run.parameters)
-    wanted = {"task": run.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
-    assert run.tags.items() >= wanted.items()
+    tags = {"task": run.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
+    assert run.tags.items() >= tags.items()
     assert {"seed", "worker", "answer_hash", "fingerprint"} <= set(run.tags)
     assert run.started_at <= run.finished_at
 

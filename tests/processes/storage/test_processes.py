@@ -43,10 +43,10 @@ def test_eight_workers_claim_each_of_160_tasks_once(
 ) -> None:
     sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
-    got = [job.result() for job in jobs]
-    counts = Counter(key for keys in got for key in keys)
+    claims = [job.result() for job in jobs]
+    counts = Counter(key for keys in claims for key in keys)
     assert counts == Counter(f"search#{n}" for n in range(160))
-    assert [len(keys) for keys in got if keys] != [160], "one process did everything: nothing was tested"
+    assert [len(keys) for keys in claims if keys] != [160], "one process did everything: nothing was tested"
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
     assert {task.attempt for task in queries.task_records(engine, sweep)} == {1}
 

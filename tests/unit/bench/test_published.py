@@ -91,7 +91,7 @@ def test_the_page_matches_the_committed_one(tmp_path: Path) -> None:
 
 def _swept(row: str, errors: int) -> list[parts.Training]:
     """Return the trainings of a part as the CSV has them, each with this many errors."""
-    made = parts.Training(
+    training = parts.Training(
         part=row,
         stage="search",
         dataset="mnist",
@@ -110,9 +110,11 @@ def _swept(row: str, errors: int) -> list[parts.Training]:
     counts = {"errors": str(errors), "threes": "7", "trained_cpu_s": "8.5"}
     numbers = {number: seed for seed, number in NUMBERS.items()}
     return [
-        made,
+        training,
         *(
-            replace(made, stage="transfer", arm=arm, repeat=n, seed=numbers[n], test=0.98, more=made.more | counts)
+            replace(
+                training, stage="transfer", arm=arm, repeat=n, seed=numbers[n], test=0.98, more=training.more | counts
+            )
             for n in range(ROWS[row].seeds)
             for arm in [*published.arms(row), "best"]
         ),

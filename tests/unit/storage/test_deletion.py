@@ -138,14 +138,14 @@ def test_blobs_of_other_sweeps_stay_and_all_others_are_deleted(storage: Studies,
 @both
 def test_blobs_that_a_running_task_has_stored_stay(storage: Studies, engine: Engine) -> None:
     sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    again = done_with(engine, claimed(engine, sweep), b"stored before, and once more")
+    repeated = done_with(engine, claimed(engine, sweep), b"stored before, and once more")
     done_with(engine, claimed(engine, sweep), b"old")
     at_work = claimed(engine, other)
     young = artifacts.put(engine, b"its outcome will name it")
     artifacts.put(engine, b"stored before, and once more")
     assert delete(storage, "one").blobs == 1
-    assert stored(engine) == {young, again}
-    assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": again}}, score=0.5)
+    assert stored(engine) == {young, repeated}
+    assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": repeated}}, score=0.5)
     assert artifacts.get(engine, young) == b"its outcome will name it"
 
 

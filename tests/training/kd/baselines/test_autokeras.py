@@ -270,8 +270,8 @@ def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(t
     assert killed.value.returncode == -signal.SIGKILL
     assert list((tmp_path / "work" / "autokeras").iterdir())  # killed midway, with trials and checkpoints
     (tmp_path / "again").mkdir()
-    again = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
+    second = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
     fresh = run_child(tmp_path / "again", 'run("fresh", bars(classes=3), trials=1, epochs=2)')["fresh"]
-    assert again["left"] == []
-    assert len(again["curve"]) == 1  # nothing was reused from the killed search
-    assert again["val_accuracy"] == fresh["val_accuracy"]
+    assert second["left"] == []
+    assert len(second["curve"]) == 1  # nothing was reused from the killed search
+    assert second["val_accuracy"] == fresh["val_accuracy"]

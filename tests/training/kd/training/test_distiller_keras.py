@@ -66,10 +66,10 @@ def network(units: int = 4, *, built: bool = True) -> keras.Model:
 
 def distiller(**options: Any) -> Distiller:
     keras.utils.set_random_seed(1)
-    made = Distiller(**{"student": network(), "teacher": network(8), **POINT, **options})
+    model = Distiller(**{"student": network(), "teacher": network(8), **POINT, **options})
     jit = keras.backend.backend() == "jax"  # with TensorFlow, XLA would take most of the time of these tests
-    made.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"], jit_compile=jit)
-    return made
+    model.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"], jit_compile=jit)
+    return model
 
 
 def weights(model: keras.Model) -> list[Any]:
@@ -154,9 +154,9 @@ def config_round_trip(folder: Path) -> None:
     config = json.loads(json.dumps(model.get_config()))
     assert (config["temperature"], config["alpha"], config["loss"]) == (5.1, 0.1, "dkd")
     assert config["own"] == [["target_weight", 1.0], ["nontarget_weight", 4.3]]
-    again = Distiller.from_config(config)
-    assert json.loads(json.dumps(again.get_config())) == config
-    assert again.predict(IMAGES, verbose=0).shape == (24, 3)
+    restored = Distiller.from_config(config)
+    assert json.loads(json.dumps(restored.get_config())) == config
+    assert restored.predict(IMAGES, verbose=0).shape == (24, 3)
 
 
 def saved_and_loaded(folder: Path) -> None:

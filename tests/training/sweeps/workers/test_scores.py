@@ -30,8 +30,8 @@ class Kept:
         self.scored: list[Finished] = []
 
     def finished(self, kind: str | None = None, **_: Any) -> Sequence[Finished]:
-        made = [Finished(run=run, facts={}, artifacts=frozenset(["model"])) for run in self.models]
-        return [run for run in (*made, *self.scored) if kind in (None, run.run.kind)]
+        trained = [Finished(run=run, facts={}, artifacts=frozenset(["model"])) for run in self.models]
+        return [run for run in (*trained, *self.scored) if kind in (None, run.run.kind)]
 
     def get(self, run: Run, name: str) -> bytes:
         return self.models[run]

@@ -86,9 +86,9 @@ Change = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
         *(
             (
                 lambda logits, _, value=value: {"train_logits": logits, "val_accuracy": np.array(value)},
-                rf"val_accuracy must be one number from 0 to 1, got {got}",
+                rf"val_accuracy must be one number from 0 to 1, got {value_text}",
             )
-            for value, got in (
+            for value, value_text in (
                 ("high", "'high'"),
                 ([0.5, 0.6], r"float64 \(2,\)"),
                 (0.5 + 1j, r"\(0\.5\+1j\)"),

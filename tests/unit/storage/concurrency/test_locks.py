@@ -174,9 +174,9 @@ def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engin
         first = claimed(engine, sweep)
         assert first.key == "search#1", "search#0 is locked, so it is skipped"
         assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
-        again = partial(tasks.claim, engine, sweep, worker="w", host="h", pid=1, lease_s=60)
+        claim = partial(tasks.claim, engine, sweep, worker="w", host="h", pid=1, lease_s=60)
         second = wait_until(
-            again, "the lock of the frozen process was not released", 10 if limit == "1s" else 45, every_s=0.1
+            claim, "the lock of the frozen process was not released", 10 if limit == "1s" else 45, every_s=0.1
         )
         assert (second.key, second.attempt) == ("search#0", 1), "the frozen claim was rolled back"
         assert tasks.end(engine, first, given_back())

@@ -188,8 +188,8 @@ def test_a_new_phase_after_a_failed_one_is_skipped_until_a_retry(engine: Engine)
     assert [states(engine, sweep)[name] for name in ("search@2", "confirm@2")] == ["skipped", "skipped"]
     reasons = {task.key: task.reason for task in queries.task_records(engine, sweep, state="skipped")}
     assert reasons["search@2#more1"] == "needs teachers, which failed (0 of 1 done, 1 needed; teachers#0: NaN)"
-    again = plans.retry(engine, sweep, revision=2)
-    assert {"teachers#0", "search@2#more1", "confirm@2#more1"} <= set(again)
+    keys = plans.retry(engine, sweep, revision=2)
+    assert {"teachers#0", "search@2#more1", "confirm@2#more1"} <= set(keys)
     assert {"search@2#more1", "confirm@2#more1"} <= set(work(engine, sweep))
     assert set(states(engine, sweep).values()) == {"closed"}
 
@@ -249,9 +249,9 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
         ).all()
     assert [tuple(row) for row in rows] == [("failed", "unreadable")]
     assert not finished(engine, late), "a repeated finish of the old attempt is refused"
-    again = claimed(engine, sweep)
-    assert (again.key, again.attempt) == ("search#1", 2)
-    assert finished(engine, again)
+    retry = claimed(engine, sweep)
+    assert (retry.key, retry.attempt) == ("search#1", 2)
+    assert finished(engine, retry)
     (task,) = [task for task in queries.task_records(engine, sweep) if task.key == "search#1"]
     assert json.dumps(task.outcome) == '{"score": 0.5}'
     assert set(states(engine, sweep).values()) == {"closed"}

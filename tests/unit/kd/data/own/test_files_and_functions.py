@@ -40,7 +40,7 @@ def labels(arrays: Raw, change: Any) -> Raw:
 
 
 @pytest.mark.parametrize(
-    ("given", "notes"),
+    ("arrays", "notes"),
     [
         (images(made_up(), lambda x: x[..., None]), ()),
         (images(made_up(), lambda x: x.astype(np.int64)), ()),
@@ -57,9 +57,9 @@ def labels(arrays: Raw, change: Any) -> Raw:
     ],
     ids=["a channel axis", "int64", "whole floats", "float32", "float64", "float labels", "one-hot", "bool", "column"],
 )
-def test_other_forms_of_the_same_arrays_are_the_same_dataset(tmp_path: Path, given: Raw, notes: tuple[str]) -> None:
+def test_other_forms_of_the_same_arrays_are_the_same_dataset(tmp_path: Path, arrays: Raw, notes: tuple[str]) -> None:
     plain = contents(written(tmp_path / "plain.npz", made_up()))
-    summary = contents(written(tmp_path / "own.npz", given))
+    summary = contents(written(tmp_path / "own.npz", arrays))
     assert (summary.content_hash, summary.notes) == (plain.content_hash, notes)
 
 

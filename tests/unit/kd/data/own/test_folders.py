@@ -31,10 +31,10 @@ def test_every_image_is_in_one_part_with_its_class_and_a_sixth_is_held_out(tmp_p
     dataset, test = load(str(folder)), load_test(str(folder))
     assert dataset.origin == f"folder: {folder}"
     assert np.bincount(test.labels).tolist() == [4, 4, 4]
-    seen = {}
+    labels = {}
     for split in (dataset.train, dataset.validation, test):
-        seen |= {image.tobytes(): label for image, label in zip(split.images, split.labels, strict=True)}
-    assert seen == {pixels(label, number, (12, 12)).tobytes(): label for label in range(3) for number in range(24)}
+        labels |= {image.tobytes(): label for image, label in zip(split.images, split.labels, strict=True)}
+    assert labels == {pixels(label, number, (12, 12)).tobytes(): label for label in range(3) for number in range(24)}
 
 
 def test_file_names_and_their_order_do_not_matter_but_class_names_do(tmp_path: Path) -> None:
