@@ -114,7 +114,7 @@ def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, sha
     planned = kd_sweeps_alone(folder, "create", "tutorial", "pytorch_tutorial.toml", "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "tested by pytorch_tutorial.py:test" in planned.stdout + planned.stderr
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _RESUMED, str(shared_data / "cifar10-12k.npz")],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))},
@@ -122,8 +122,8 @@ def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, sha
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    whole, killed, fractions = json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr[-3000:]
+    whole, killed, fractions = json.loads(result.stdout)
     assert whole == killed
     assert fractions == [0.75, 1.0], "it must resume at the third epoch"
     trained, test = whole

@@ -89,9 +89,9 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     killed = workers.pop(wait_until(in_the_search, "no worker reached the search", 300)[0])
     killed.kill()
     killed.communicate()
-    (left,) = workers.values()
-    _, err = left.communicate(timeout=600)
-    assert left.returncode == 0, err
+    (survivor,) = workers.values()
+    _, err = survivor.communicate(timeout=600)
+    assert survivor.returncode == 0, err
     engine.dispose()
     yield url
     with admin.connect() as connection:

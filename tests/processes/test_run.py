@@ -120,7 +120,7 @@ def build(input_shape, classes):
 def test_a_script_without_a_main_guard_may_create_a_sweep_with_its_own_function(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_SCRIPT)
     (tmp_path / "what_i_build.py").write_text(_BUILD)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "script.py"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -128,7 +128,7 @@ def test_a_script_without_a_main_guard_may_create_a_sweep_with_its_own_function(
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "Sweep.open('s', storage='sqlite:///a.db')\n"
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "Sweep.open('s', storage='sqlite:///a.db')\n"
     with open_sweep(f"sqlite:///{tmp_path}/a.db", "s") as (_, sweep):
         assert sweep.spec["source"]["student"] == "what_i_build:build"

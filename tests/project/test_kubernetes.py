@@ -77,13 +77,13 @@ def test_the_overlay_of_the_page_names_image_sweep_and_number_of_workers(tried: 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on the PATH")
 @pytest.mark.parametrize("overlay", ["base", "try", "mine"])
 def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
-    done = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    result = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
 
     def ordered(rendered: list[Manifest]) -> list[Manifest]:
         return sorted(rendered, key=lambda item: (item["kind"], item["metadata"]["name"]))
 
-    assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
+    assert ordered(list(yaml.safe_load_all(result.stdout))) == ordered(render(tried / overlay))
 
 
 def test_the_secrets_of_the_base_are_those_that_its_header_creates() -> None:

@@ -156,7 +156,7 @@ class Programs:
             given.write(text.encode())
             given.seek(0)
             try:
-                done = subprocess.run(
+                result = subprocess.run(
                     [self.binaries / program, *arguments],
                     stdin=given, stdout=out, stderr=out, env=_environment(), cwd=self.data.parent, check=False,
                     user=self.owner.st_uid if self.owner else None, group=self.owner.st_gid if self.owner else None,
@@ -166,8 +166,8 @@ class Programs:
                 raise SweepError(f"cannot run {self.binaries / program}: {error.strerror}") from None
             out.seek(0)
             printed = out.read().decode(errors="replace")
-        if done.returncode != 0:
-            raise SweepError(f"Postgres' {program} ended with exit code {done.returncode}: {_last_line(printed)}")
+        if result.returncode != 0:
+            raise SweepError(f"Postgres' {program} ended with exit code {result.returncode}: {_last_line(printed)}")
         return printed
 
 

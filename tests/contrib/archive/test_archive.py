@@ -90,9 +90,9 @@ def test_everything_that_reads_a_sweep_reads_the_same_in_another_storage(
 ) -> None:
     url, destination = lived(origin), resolve(f"sqlite:///{tmp_path}/there.db")
     first, second = (tmp_path / f"{number}.kdsweep" for number in (1, 2))
-    done = archive_sweep(url, "s", first)
-    assert (done.counts[0], done.answer_hash is None) == (f"{len(records(url))} tasks", False)
-    assert import_sweep(destination, first).answer_hash == done.answer_hash
+    archived = archive_sweep(url, "s", first)
+    assert (archived.counts[0], archived.answer_hash is None) == (f"{len(records(url))} tasks", False)
+    assert import_sweep(destination, first).answer_hash == archived.answer_hash
     publish(url, "s")
     assert trials(destination) == trials(url)
     for command in READING:
@@ -150,8 +150,8 @@ def test_an_unfinished_sweep_resumes_where_it_is_imported(
     url = lived(origin, stop_at="confirm")
     assert [task.state for task in records(url).values()].count("running") == 1
     path = tmp_path / "s.kdsweep"
-    done = archive_sweep(url, "s", path)
-    assert done.answer_hash is None
+    archived = archive_sweep(url, "s", path)
+    assert archived.answer_hash is None
     assert import_sweep(destination, path, name="again").answer_hash is None
     tasks = records(destination, "again")
     assert [task.state for task in tasks.values()].count("running") == 0

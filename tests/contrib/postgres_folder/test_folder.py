@@ -147,12 +147,12 @@ def test_two_folders_are_two_databases_and_choose_free_ports(folder: Path, tmp_p
 
 def test_two_simultaneous_commands_start_one_server(new_folder: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(new_folder)]
-    both = [
+    processes = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     assert len({out for out, _ in outputs}) == 1
     assert sorted("started" in err for _, err in outputs) == [False, True]
 

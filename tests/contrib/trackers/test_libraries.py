@@ -124,7 +124,7 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
 
 def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:
     trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],
         cwd=tmp_path,
         capture_output=True,
@@ -132,4 +132,4 @@ def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:
         check=False,
         timeout=120,
     )
-    assert "Would sync 2 run(s)" in done.stdout + done.stderr
+    assert "Would sync 2 run(s)" in result.stdout + result.stderr

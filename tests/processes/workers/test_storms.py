@@ -66,5 +66,5 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_con
     assert [task for task in now().values() if task.worker == held.worker], "the resumed worker did nothing"
     engine.dispose()
     draw(resolve(storage_url), NAME)
-    left = count(storage_url)
-    assert left.clean, left
+    books = count(storage_url)
+    assert books.clean, books

@@ -159,11 +159,11 @@ def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, en
     done_with(engine, claimed(engine, sweep), b"goes")
     at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
     elsewhere = open_engine(engine.url)
-    seen = []
+    statements = []
 
     def finish_first(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if before in statement and not seen:
-            seen.append(statement)
+        if before in statement and not statements:
+            statements.append(statement)
             assert tasks.finish(elsewhere, at_work, outcome={"blobs": {"model": kept}}, score=0.5)
 
     sqlalchemy.event.listen(engine, "before_cursor_execute", finish_first)
@@ -172,7 +172,7 @@ def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, en
     finally:
         sqlalchemy.event.remove(engine, "before_cursor_execute", finish_first)
         elsewhere.dispose()
-    assert seen
+    assert statements
     assert stored(engine) == {kept}
 
 
@@ -207,19 +207,19 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
         doomed.join(60)
         assert doomed.exitcode == -9
         with contextlib.closing(open_studies(url)) as storage:
-            left = [name for name in storage.names() if name.split(".")[0] == "s"]
-            assert len(left) == (len(stages) if point == "delete-cancelled" else 0)
+            remaining = [name for name in storage.names() if name.split(".")[0] == "s"]
+            assert len(remaining) == (len(stages) if point == "delete-cancelled" else 0)
             half = queries.find_sweep(storage.engine, "s")
             assert half.state == "cancelled", "otherwise a worker would resume it"
             lines = [local().after(line.text, line.next_steps) for line in audit(storage.engine, half).violations]
-            assert len(lines) == len(stages) - len(left), "the audit names the interrupted deletion"
+            assert len(lines) == len(stages) - len(remaining), "the audit names the interrupted deletion"
             for line in lines:
                 assert "missing and the sweep is cancelled: its deletion was interrupted; to complete it, type:" in line
                 assert "kd-sweeps delete s" in line
             if point == "delete-studies":
                 assert not create_sweep(url, "s", SMALL).new, "the cancelled sweep exists; its studies are recreated"
-                left = list(stages)
-            assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
+                remaining = list(stages)
+            assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(remaining), blobs=0, bytes=0)
             (other,) = queries.list_sweeps(storage.engine)
             assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(stages)
             report = audit(storage.engine, other)

@@ -123,17 +123,17 @@ for kind in ("xception", "resnet"):
 def run_child(folder: Path, scenarios: str) -> dict[str, Any]:
     threads = {f"TF_NUM_{kind}OP_THREADS": "1" for kind in ("INTRA", "INTER")} | {"OMP_NUM_THREADS": "1"}
     script = SCRIPT + scenarios + '\n(folder / "answers.json").write_text(json.dumps(answers))\n'
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script, str(folder)],
         env=os.environ | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode < 0:
-        done.check_returncode()
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == ""  # stdout is for results, not for libraries
+    if result.returncode < 0:
+        result.check_returncode()
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout == ""  # stdout is for results, not for libraries
     answers: dict[str, Any] = json.loads((folder / "answers.json").read_text())
     return answers
 

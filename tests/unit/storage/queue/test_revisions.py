@@ -117,8 +117,8 @@ def test_a_phase_whose_result_is_in_use_takes_tasks_only_while_it_is_open(engine
 def test_a_failed_or_cancelled_sweep_refuses_an_extension_until_it_is_retried_or_resumed(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
-    for name, counted in (("search", "search failed"), ("confirm", "confirm was skipped")):
-        with pytest.raises(RevisionRefused, match=rf"{counted} \(.*\)$") as caught:
+    for name, reason in (("search", "search failed"), ("confirm", "confirm was skipped")):
+        with pytest.raises(RevisionRefused, match=rf"{reason} \(.*\)$") as caught:
             extend(engine, sweep, [name])
         assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
     with pytest.raises(RevisionRefused, match="type the command again"):

@@ -117,8 +117,8 @@ def test_a_photograph_is_turned_upright_and_the_first_frame_of_a_gif_is_used(tmp
 def test_a_folder_is_decoded_again_only_after_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "f")
     first = load(str(folder)).content_hash
-    kept = sorted(cache_dir().glob("folder-*.npz"))
-    assert len(kept) == 1
+    files = sorted(cache_dir().glob("folder-*.npz"))
+    assert len(files) == 1
     with monkeypatch.context() as without:
         without.setattr(images, "decoded", None)  # calling it would fail
         assert load(str(folder)).content_hash == first
@@ -132,14 +132,14 @@ def test_a_folder_is_decoded_again_only_after_a_file_changed(tmp_path: Path, mon
 def test_a_damaged_copy_in_the_cache_is_replaced(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_folder(tmp_path / "f")
     first = load(str(folder)).content_hash
-    (kept,) = cache_dir().glob("folder-*.npz")
+    (file,) = cache_dir().glob("folder-*.npz")
     if damage == "cut short":
-        kept.write_bytes(kept.read_bytes()[:500])
+        file.write_bytes(file.read_bytes()[:500])
     else:
-        with np.load(kept) as stored:
+        with np.load(file) as stored:
             arrays = dict(stored)
         arrays["x_train"][0, 0, 0] ^= 1
-        np.savez(kept, **arrays)
+        np.savez(file, **arrays)
     assert load(str(folder)).content_hash == first
     assert "damaged; decoding the folder again" in caplog.text
 
