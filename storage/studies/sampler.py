@@ -28,16 +28,16 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
     wanted = distributions_of(space)
     maker = _maker(sampler)
     try:
-        made = maker(seed)
+        base = maker(seed)
         study = optuna.create_study(
             storage=_History([_frozen(point, wanted, number) for number, point in enumerate(history)]),
-            sampler=made,
+            sampler=base,
             directions=[StudyDirection.MAXIMIZE],
         )
         asking = create_trial(state=TrialState.RUNNING)
         asking.number = len(history)
-        made.before_trial(study, asking)  # in which OptunaHub's AutoSampler chooses what it samples with
-        together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
+        base.before_trial(study, asking)  # in which OptunaHub's AutoSampler chooses what it samples with
+        together = base.sample_relative(study, asking, base.infer_relative_search_space(study, asking))
     except ImportError as error:
         package = error.name or getattr(error.__cause__, "name", None)  # Optuna's deferred imports: the cause names it
         if package is None:
@@ -51,7 +51,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
             return bounds.options[0] if isinstance(bounds, Choice) else bounds.low
         if name in together and together[name] in space[name]:
             return together[name]
-        return made.sample_independent(study, asking, name, distribution)
+        return base.sample_independent(study, asking, name, distribution)
 
     return {name: value(name, distribution) for name, distribution in wanted.items()}
 

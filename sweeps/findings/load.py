@@ -95,8 +95,8 @@ def compared(sweep: Comparison, role: str, first: str, second: str, group: Group
     difference = paired(*(scaled_scores(sweep, role, arm, group) for arm in arms))
     if difference is None:
         return None
-    ran = ({identity(sweep.spec, run) for run in of_arm(sweep.trainings, role, arm, group)} for arm in arms)
-    return Paired.of(difference, len(set.intersection(*ran) - {None}))
+    identities = ({identity(sweep.spec, run) for run in of_arm(sweep.trainings, role, arm, group)} for arm in arms)
+    return Paired.of(difference, len(set.intersection(*identities) - {None}))
 
 
 def contrast(sweep: Comparison, role: str, first: str, second: str) -> Paired | None:

@@ -108,8 +108,8 @@ def _invalid(request: Request, error: Exception) -> Response:
     if isinstance(first.get("input"), bytes):
         return problem(422, "a body needs the header Content-Type: application/json", exit_code=2)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    got = json.dumps(first.get("input"), default=str)
-    quoted = got if len(got) <= 80 else f"{got[:77]}..."
+    value = json.dumps(first.get("input"), default=str)
+    quoted = value if len(value) <= 80 else f"{value[:77]}..."
     text = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return problem(422, f"{where}: got {quoted}; allowed: {text}", exit_code=2)
 

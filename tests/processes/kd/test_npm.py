@@ -61,11 +61,11 @@ def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., registrie
 
 @needs_npm
 def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Package], tmp_path: Path) -> None:
-    what = tiny(packed(("package/data", b"content"), ("package/../../evil", b"x"), ("/tmp/evil", b"x")))
-    seen: list[tuple[int, int | None]] = []
-    content: object = registries.fetch_package(what, tmp_path, lambda *bytes_: seen.append(bytes_))
+    package = tiny(packed(("package/data", b"content"), ("package/../../evil", b"x"), ("/tmp/evil", b"x")))
+    progress: list[tuple[int, int | None]] = []
+    content: object = registries.fetch_package(package, tmp_path, lambda *bytes_: progress.append(bytes_))
     assert content == b"content"
-    assert seen[-1] == (what.size, what.size)
+    assert progress[-1] == (package.size, package.size)
     assert not (tmp_path.parent / "evil").exists()
 
 
@@ -73,12 +73,12 @@ def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Pac
 def test_a_silent_registry_times_out(
     tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    what = tiny(packed())
+    package = tiny(packed())
     site.files["/stall/tiny"] = site.files["/tiny"]
     monkeypatch.setenv("npm_config_registry", site.url + "/stall")
     monkeypatch.setattr(registries, "REACH_TIMEOUT_S", 1)
     with pytest.raises(DataError, match="npm view: "):
-        registries.fetch_package(what, tmp_path)
+        registries.fetch_package(package, tmp_path)
 
 
 def run(script: str, folder: Path, *, timeout_s: float = 60, progress: Progress | None = None) -> None:
@@ -135,8 +135,8 @@ def test_a_package_with_other_or_broken_files_is_refused(
     monkeypatch.setattr(registries, "_run", lambda command, folder, **more: None)  # as if npm had packed it
     monkeypatch.setattr(shutil, "which", lambda name: name)
     (tmp_path / "tiny-1.0.0.tgz").write_bytes(tarball)
-    what = registries.Package(
+    package = registries.Package(
         spec="tiny@1.0.0", size=1, members={"data": 20}, read=lambda members: read(members["data"])
     )
     with pytest.raises(DataError, match=rf"tiny.1\.0\.0.* {message}"):
-        registries.fetch_package(what, tmp_path)
+        registries.fetch_package(package, tmp_path)
