@@ -175,8 +175,8 @@ def main() -> int:
     origin = Origin()
     with running_server(max_connections=max(options.workers) + 20) as server:
         watch = Watch(server)
-        given = {"count": options.tasks, "lag": options.lag}
-        rows = [crowd(server, watch, number=number, **given) for number in options.workers]
+        load = {"count": options.tasks, "lag": options.lag}
+        rows = [crowd(server, watch, number=number, **load) for number in options.workers]
         waiting = idle(server, watch)
     heads = ("workers", "tasks", "tasks per s", "first claim s p50", "worker ms", "server ms", "WAL KB", "waits seen")
     text = f"""{origin}

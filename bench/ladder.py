@@ -161,10 +161,10 @@ def climb(rung: str, url: str, first: int, count: int, log: Path) -> Any:
     program = ROOT / "bench" / "support" / "rungs.py"
     command = [sys.executable, str(program), rung, url, str(first), str(count)]
     with log.open("ab") as err:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=err, check=False)
-    if done.returncode:
-        raise SystemExit(f"{rung} ended with {done.returncode}: {log.read_text()[-2000:]}")
-    return json.loads(done.stdout)
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=err, check=False)
+    if result.returncode:
+        raise SystemExit(f"{rung} ended with {result.returncode}: {log.read_text()[-2000:]}")
+    return json.loads(result.stdout)
 
 
 def gflop(spec: Spec, *, with_teacher: bool) -> float:

@@ -50,7 +50,7 @@ class Reading:
 def read(reading: Reading, arguments: tuple[str, ...], url: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
     before, began = _children_s(), time.monotonic()
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "sweeps.cli", *arguments],
         env=environment | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -59,9 +59,9 @@ def read(reading: Reading, arguments: tuple[str, ...], url: str) -> None:
     )
     reading.wall.append(time.monotonic() - began)
     reading.cpu.append(_children_s() - before)
-    reading.lines = len(done.stdout.splitlines())
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} on {reading.database} ended with {done.returncode}: {done.stderr}")
+    reading.lines = len(result.stdout.splitlines())
+    if result.returncode:
+        raise SystemExit(f"{' '.join(arguments)} on {reading.database} ended with {result.returncode}: {result.stderr}")
 
 
 def _children_s() -> float:

@@ -112,19 +112,19 @@ def run_clients(client: Callable[[int], None], clients: int) -> None:
 
 def keep_asking(port: int, paths: Sequence[str], clients: int, seconds: float, pause_s: float) -> dict[str, Any]:
     """Let clients send requests for some seconds; return the answers by path."""
-    got: dict[str, list[tuple[int, float]]] = {path: [] for path in paths}
+    answers: dict[str, list[tuple[int, float]]] = {path: [] for path in paths}
     until = time.monotonic() + seconds
 
     def client(number: int) -> None:
         turn = number
         while time.monotonic() < until:
             path = paths[turn % len(paths)]
-            got[path].append(ask(port, path))
+            answers[path].append(ask(port, path))
             turn += 1
             time.sleep(pause_s)
 
     run_clients(client, clients)
-    return got
+    return answers
 
 
 def keep_following(port: int, clients: int, seconds: float) -> int:
@@ -173,14 +173,14 @@ class Run:
             work = self._pool.submit(keep_asking, self.port, paths, clients, self.seconds, pause_s)
             groups.append((clients, work))
         for clients, work in groups:
-            for path, got in work.result().items():
-                self.note(name, path, clients, got)
+            for path, answers in work.result().items():
+                self.note(name, path, clients, answers)
         if followed is not None:
             print(f"{self.database}, {name}: {followed.result():,} lines followed", file=sys.stderr)
 
-    def note(self, name: str, path: str, clients: int, got: list[tuple[int, float]]) -> None:
+    def note(self, name: str, path: str, clients: int, results: list[tuple[int, float]]) -> None:
         answers = Answers(self.database, name, path, clients)
-        for status, took in got:
+        for status, took in results:
             if status == 200:
                 answers.took.append(took)
             elif status == 503:

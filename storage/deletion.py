@@ -76,10 +76,10 @@ def _delete_rows(engine: Engine, sweep: SweepRecord, studies: int) -> Deleted:
             used.update(_DIGEST.findall(str(text)))
         stored = connection.execute(select(blobs.c.digest, blobs.c.size)).all()
         unused = {blob.digest: blob.size for blob in stored if blob.digest not in used}
-        gone = [
+        digests = [
             digest
             for digest in unused
             # Check the age again: another task may just have stored the same bytes.
             if connection.execute(delete(blobs).where(blobs.c.digest == digest, blobs.c.stored_at < old)).rowcount
         ]
-    return Deleted(tasks=number, studies=studies, blobs=len(gone), bytes=sum(unused[digest] for digest in gone))
+    return Deleted(tasks=number, studies=studies, blobs=len(digests), bytes=sum(unused[digest] for digest in digests))

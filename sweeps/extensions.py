@@ -5,6 +5,7 @@ use. Other packages add names by entry points of the groups `kd_sweeps.trainers`
 `kd_sweeps.trackers` and `kd_sweeps.commands`.
 """
 
+import functools
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -134,6 +135,7 @@ def _entry_points(table: Table) -> "EntryPoints":
     return entry_points(group=f"kd_sweeps.{table}")
 
 
+@functools.cache
 def attribute(path: str) -> Any:
     """Return the object at "package.module:attribute".
 

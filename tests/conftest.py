@@ -226,15 +226,15 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one whenever a Distiller's step is traced: a compiled step that is used again adds nothing."""
     from kd.training.distiller import Distiller
 
-    counted: list[int] = []
+    calls: list[int] = []
     compute_loss = Distiller.compute_loss
 
     def counting(self: Distiller, *args: Any, **kwargs: Any) -> Any:
-        counted.append(1)
+        calls.append(1)
         return compute_loss(self, *args, **kwargs)
 
     monkeypatch.setattr(Distiller, "compute_loss", counting)
-    return counted
+    return calls
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -84,17 +84,17 @@ class Figures:
         lines = {key: {**line, "trained_cpu_s": line["cpu_s"]} for key, line in recorded().items()}
         self.counts = {key: Counts.of(line) for key, line in lines.items() if HOME[key[0]] not in done}
         for part, trained in done.items():
-            for made in trained:
-                if made.stage == "transfer" and made.arm != "best":
-                    cell = ROWS[part].cells[made.arm]
-                    number = made.repeat % len(cell.numbers(ROWS[part].seeds))
-                    self.counts[cell, number] = Counts.of(made.more)
+            for training in trained:
+                if training.stage == "transfer" and training.arm != "best":
+                    cell = ROWS[part].cells[training.arm]
+                    number = training.repeat % len(cell.numbers(ROWS[part].seeds))
+                    self.counts[cell, number] = Counts.of(training.more)
 
     def of(self, row: str, arm: str, measure: str = "errors") -> dict[int, float]:
         """Return a measure of the trainings of a cell, by the number of their seed."""
         cell = ROWS[row].cells[arm]
         counts = {number: self.counts[cell, number] for number in cell.numbers(ROWS[row].seeds)}
-        return {number: value for number, made in counts.items() if (value := getattr(made, measure)) is not None}
+        return {number: value for number, count in counts.items() if (value := getattr(count, measure)) is not None}
 
     def agreement(self, row: str, arm: str) -> str:
         shares = self.of(row, arm, "agreement").values()
@@ -321,13 +321,13 @@ def smoothing(figures: Figures) -> Section:
         printed.append(Printed(f"Müller, teacher with {name}", of_teacher, figures.of(row, kind)))
         printed.append(Printed(f"Müller, its student with {name}", of_student, student))
     low, high = published.SMOOTHED_TEMPERATURES[0], published.SMOOTHED_TEMPERATURES[-1]
-    told = partial(verdict, below="the opposite", above="holds")
+    finding = partial(verdict, below="the opposite", above="holds")
     claims = [
-        f"Müller, a smoothed teacher teaches worse, mlp-300 at T = {value:g}: {told(*reversed(pairs[value]))}."
+        f"Müller, a smoothed teacher teaches worse, mlp-300 at T = {value:g}: {finding(*reversed(pairs[value]))}."
         for value in (low, high)
     ]
     costs = [{n: smooth[n] - hard[n] for n in hard} for hard, smooth in (pairs[high], pairs[low])]
-    claims.append(f"Müller, smoothing costs more at T = {high:g} than at T = {low:g}: {told(*costs)}.")
+    claims.append(f"Müller, smoothing costs more at T = {high:g} than at T = {low:g}: {finding(*costs)}.")
     of_teachers = ", ".join(
         f"{name} {mean(figures.of(row, kind))}" for kind, name in (("whole", "with dropout"), ("smoothed", "smoothed"))
     )
@@ -352,8 +352,8 @@ def stopped(figures: Figures) -> Section:
         agreement = figures.agreement(row, f"{network}-{arm}")
         cells.append((network, teacher.name, mean(figures.of(row, arm)), mean(student), less, agreement))
     adjusted = holm({name: p for name, values in pairs.items() if (p := t_p_value(values)) is not None})
-    told = [name for name, p in adjusted.items() if p < 0.05]
-    better, worse = ([name for name in told if (fmean(pairs[name]) < 0) is lower] for lower in (True, False))
+    significant = [name for name, p in adjusted.items() if p < 0.05]
+    better, worse = ([name for name in significant if (fmean(pairs[name]) < 0) is lower] for lower in (True, False))
     claim = (
         'Cho & Hariharan, "larger models do not often make better teachers", and stopping early mitigates it: students'
         f" of smaller or stopped teachers are better in {len(better)} of {len(pairs)} cells"
@@ -411,7 +411,7 @@ def _made_with(lines: Sequence[Mapping[str, str]]) -> str:
         own = [line for line in lines if line["row"] == row]
         hours = [f"{sum(float(line[key]) for line in own) / 3600:.2f}" for key in ("cpu_s", "train_s")]
         cells.append((row, len(own), *hours))
-    made = {
+    makers = {
         name: "; ".join(sorted({line[key] for line in lines}))
         for name, key in (("commits", "commit"), ("versions", "versions"), ("hardware", "machine"))
     }
@@ -419,7 +419,7 @@ def _made_with(lines: Sequence[Mapping[str, str]]) -> str:
 
 {table(("row", "its own trainings", "CPU hours", "hours of one core by the wall clock"), cells)}
 
-{_bullets(f"{name}: {text}" for name, text in made.items())}
+{_bullets(f"{name}: {text}" for name, text in makers.items())}
 
 Where the wall clock counts much more than the CPU, other programs ran beside."""
 

@@ -48,8 +48,8 @@ def search(done: Done, place: Path) -> Mapping[str, Any]:
 
 def at_tuned(block: int, done: Done, place: Path) -> Mapping[str, Any]:
     """Return a block of the same seeds at the point that the search confirmed."""
-    (made,) = (row for row in done["search"] if row.arm == "native")
-    return _at(block, place, ("native",), *made.point)
+    (tuned,) = (row for row in done["search"] if row.arm == "native")
+    return _at(block, place, ("native",), *tuned.point)
 
 
 def _at(block: int, place: Path, arms: Sequence[str], temperature: float, alpha: float) -> Mapping[str, Any]:
@@ -105,8 +105,8 @@ def page(done: Done) -> str:
     ]
     spread = (2 * fmean([stdev(scratch.values()) ** 2, stdev(point.values()) ** 2])) ** 0.5
     printed = [[where, f"{value:+.2f}"] for where, value in PUBLISHED]
-    made = origins(STUDY)
-    logits, taught = {of["logits"].get("target") for of in made.values()}, made.get("teacher", {})
+    by_part = origins(STUDY)
+    logits, taught = {of["logits"].get("target") for of in by_part.values()}, by_part.get("teacher", {})
     same = "All parts have its logits." if len(logits) == 1 else "The parts have DIFFERENT logits."
     return f"""# PyTorch's tutorial on distillation, with thirty seeds
 
@@ -134,8 +134,8 @@ split); Keras; other seeds."""
 
 
 def _tuned(done: Done) -> str:
-    made = [row for row in done.get("search", ()) if row.arm == "native"]
-    return "tuned: T = {:.3g}, alpha = {:.3g}".format(*made[0].point) if made else "tuned"
+    tuned = [row for row in done.get("search", ()) if row.arm == "native"]
+    return "tuned: T = {:.3g}, alpha = {:.3g}".format(*tuned[0].point) if tuned else "tuned"
 
 
 def _apart(first: Mapping[tuple[int, int], float], second: Mapping[tuple[int, int], float]) -> Sequence[float]:

@@ -175,11 +175,13 @@ def _maybe(text: str) -> float | None:
 
 
 def write_csv(path: Path, trainings: Trainings) -> None:
-    more = dict.fromkeys(name for made in trainings for name in made.more)
+    more = dict.fromkeys(name for training in trainings for name in training.more)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*_columns(), *more], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**{name: getattr(made, name) for name in _columns()}, **made.more} for made in trainings)
+        writer.writerows(
+            {**{name: getattr(training, name) for name in _columns()}, **training.more} for training in trainings
+        )
 
 
 def _columns() -> Mapping[str, Any]:
@@ -188,12 +190,12 @@ def _columns() -> Mapping[str, Any]:
 
 def trainings(part: str, stored: StoredSweep) -> list[Training]:
     """Return every student of a sweep, in the order of the plan."""
-    return [made for job in stored.jobs if (made := _training(part, stored, job)) is not None]
+    return [training for job in stored.jobs if (training := _training(part, stored, job)) is not None]
 
 
 def _training(part: str, stored: StoredSweep, job: AnyJob) -> Training | None:
-    work, made = job.work, job.outcome
-    if not isinstance(work, SearchTask | ConfirmTask | TransferTask) or not isinstance(made, StudentOutcome):
+    work, outcome = job.work, job.outcome
+    if not isinstance(work, SearchTask | ConfirmTask | TransferTask) or not isinstance(outcome, StudentOutcome):
         return None
     stage = "search" if isinstance(work, SearchTask) else "confirm" if isinstance(work, ConfirmTask) else "transfer"
     return Training(
@@ -204,33 +206,33 @@ def _training(part: str, stored: StoredSweep, job: AnyJob) -> Training | None:
         arm=work.arm if isinstance(work, TransferTask) else "",
         repeat=0 if isinstance(work, SearchTask) else work.repeat,
         seed=work.seed,
-        temperature=made.temperature,
-        alpha=made.alpha,
-        validation=made.val_accuracy,
-        test=made.test_accuracy,
-        train_s=0.0 if made.same_as else round(made.train_s, 3),
-        cpu_s=0.0 if made.same_as else round(made.cpu_s, 3),
-        more={**made.more, **made.facts},
+        temperature=outcome.temperature,
+        alpha=outcome.alpha,
+        validation=outcome.val_accuracy,
+        test=outcome.test_accuracy,
+        train_s=0.0 if outcome.same_as else round(outcome.train_s, 3),
+        cpu_s=0.0 if outcome.same_as else round(outcome.cpu_s, 3),
+        more={**outcome.more, **outcome.facts},
     )
 
 
 def origin(stored: StoredSweep) -> dict[str, Any]:
     """Return the origin of a finished sweep: hashes, versions, machines, spec."""
-    made, teachers = provenance(stored), stored.finished(TeacherTask, TeacherOutcome)
+    run, teachers = provenance(stored), stored.finished(TeacherTask, TeacherOutcome)
     students = trainings("", stored)
     return {
         "answer_hash": answer_hash(stored.rows),
         "fingerprint": stored.spec.fingerprint,
         "logits": {job.work.role: job.outcome.blobs.get("logits", "") for job in teachers},
         "teachers": {job.work.role: job.outcome.val_accuracy for job in teachers},
-        "wall_s": round(made.wall_s),
-        "core_s": round(made.work_s),
+        "wall_s": round(run.wall_s),
+        "core_s": round(run.work_s),
         "teachers_cpu_s": round(sum(job.outcome.cpu_s for job in teachers)),
         "students_cpu_s": round(sum(student.cpu_s for student in students)),
         "students": len(students),
-        "numerics": list(made.numerics),
-        "machines": [asdict(machine) for machine in made.machines],
-        "data": [asdict(dataset) | {"origin": ""} for dataset in made.data],
+        "numerics": list(run.numerics),
+        "machines": [asdict(machine) for machine in run.machines],
+        "data": [asdict(dataset) | {"origin": ""} for dataset in run.data],
         "spec": without_folders(stored.spec.as_dict()),
     }
 
@@ -264,20 +266,20 @@ def _run(study: Study, name: str, folder: Path, workers: int) -> None:
     place.mkdir(parents=True, exist_ok=True)
     starts = _starts(place / f"{name}.starts.json")
     if part.make is not None:
-        made = {"answer_hash": "none", "students": 0, "machines": [machine()]} | dict(part.make(place))
+        record = {"answer_hash": "none", "students": 0, "machines": [machine()]} | dict(part.make(place))
     else:
         stored = _finished(study, name, place, workers)
         write_csv(study.folder / f"{name}.csv", trainings(name, stored))
-        made = origin(stored)
-    text = json.dumps(made | {"starts": starts}, indent=1)
+        record = origin(stored)
+    text = json.dumps(record | {"starts": starts}, indent=1)
     (study.folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _finished(study: Study, name: str, place: Path, workers: int) -> StoredSweep:
     part, url, sweep_name = study.parts[name], f"sqlite:///{place / name}.db", f"{study.name}-{name}"
-    made = create_sweep(resolve(url), sweep_name, part.spec(study.done(), place))
+    sweep = create_sweep(resolve(url), sweep_name, part.spec(study.done(), place))
     if not part.after:
-        _refuse_undeclared(study, name, made.spec.fingerprint)
+        _refuse_undeclared(study, name, sweep.spec.fingerprint)
     Sweep(sweep_name, storage=url).run(workers)
     stored = _read(url, sweep_name)
     if failed := [row.key for row in stored.rows if row.state != "done"]:
@@ -292,8 +294,8 @@ def _read(url: str, name: str) -> StoredSweep:
 
 def machine() -> dict[str, Any]:
     """Return processor, threads and versions of this process."""
-    made = environment.provenance()
-    return {name: made[name] for name in ("cpu", "cores", "threads", "versions")} | {"commit": made["git_commit"]}
+    values = environment.provenance()
+    return {name: values[name] for name in ("cpu", "cores", "threads", "versions")} | {"commit": values["git_commit"]}
 
 
 def _starts(path: Path) -> list[dict[str, Any]]:
@@ -357,13 +359,13 @@ def _origins(study: Study) -> list[list[object]]:
     return [
         [
             f"`{name}`",
-            made["students"],
-            made["core_s"],
-            f"`{made['answer_hash']}`",
-            ", ".join(dict.fromkeys(of["cpu"] for of in made["machines"])),
-            "; ".join(f"{start['at']}, {start['load']}" for start in made["starts"]),
+            record["students"],
+            record["core_s"],
+            f"`{record['answer_hash']}`",
+            ", ".join(dict.fromkeys(of["cpu"] for of in record["machines"])),
+            "; ".join(f"{start['at']}, {start['load']}" for start in record["starts"]),
         ]
-        for name, made in origins(study).items()
+        for name, record in origins(study).items()
     ]
 
 
@@ -383,8 +385,8 @@ def main(study: Study, doc: str, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.part) - set(study.parts):
         parser.error(f"--part: got {unknown.pop()!r}; allowed: {', '.join(study.parts)}")
-    here = str(ROOT / "bench")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))  # of workers
+    folder = str(ROOT / "bench")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH", "")]))  # of workers
     if options.list:
         for name in study.parts:
             print(f"{name}: {'done' if name in study.done() else 'missing'}")

@@ -91,11 +91,11 @@ def teachers_folder() -> Path:
     return platformdirs.user_cache_path("kd-sweeps") / "published-teachers" / code
 
 
-def _keep(path: Path, trainer: StudentTrainer, made: Counts) -> None:
+def _keep(path: Path, trainer: StudentTrainer, totals: Counts) -> None:
     dataset, unfinished = images("mnist", None), path.with_suffix(".new")
     logits = {"train": trainer.logits(dataset.train), "test": trainer.logits(dataset.validation)}
     with unfinished.open("wb") as file:
-        np.savez(file, **logits, counts=np.array(json.dumps(asdict(made))))
+        np.savez(file, **logits, counts=np.array(json.dumps(asdict(totals))))
     unfinished.replace(path)
 
 
@@ -113,7 +113,7 @@ def trained(
     own = cell.network.replace("-", "_")
     network = f"{__name__}:{own}" if own in globals() else cell.network
     trainer = StudentTrainer(dataset, student=network, teacher_logits=soft, training=cell.training, validations=1)
-    made = trainer.train(
+    result = trainer.train(
         point,
         seed=derive(SEED, "teacher" if cell.teaches else "student", number),
         on_epoch=lambda epoch, _: report((epoch + 1) / cell.epochs),
@@ -121,7 +121,7 @@ def trained(
     )
     taught_by = None if teacher is None else teacher.test
     logits = trainer.logits(dataset.validation)
-    return trainer, _counted(cell, logits, dataset.validation.labels, taught_by, round(made.cpu_s, 1))
+    return trainer, _counted(cell, logits, dataset.validation.labels, taught_by, round(result.cpu_s, 1))
 
 
 @lru_cache(maxsize=2)

@@ -194,8 +194,8 @@ class _Writer:
         """Store an outcome and an attempt for each task; close the phase after its last task."""
         rows = [self._row(task) for task in records]
         tasks, attempts = tables.tasks, tables.attempts
-        given: dict[str, Any] = {name: bindparam(name) for name in ("score", "outcome", "started_at", "finished_at")}
-        done = update(tasks).where(tasks.c.id == bindparam("task_id")).values(state="done", attempt=1, **given)
+        columns: dict[str, Any] = {name: bindparam(name) for name in ("score", "outcome", "started_at", "finished_at")}
+        done = update(tasks).where(tasks.c.id == bindparam("task_id")).values(state="done", attempt=1, **columns)
         with write(self._engine) as connection:
             connection.execute(done, rows)
             attempted = [{name: row[name] for name in row if name in attempts.c} for row in rows]

@@ -72,7 +72,7 @@ def teach(path: Path, *, seed: int) -> dict[str, Any]:
     def tell(epoch: int, accuracy: float | None) -> None:
         print(f"teacher: epoch {epoch + 1} of {EPOCHS}, {time.perf_counter() - began:.0f} s", flush=True)
 
-    made = trainer.train(DistillConfig(temperature=1.0, alpha=1.0), seed=seed, on_epoch=tell)
+    result = trainer.train(DistillConfig(temperature=1.0, alpha=1.0), seed=seed, on_epoch=tell)
     logits = trainer.logits(dataset.train)
     logits_file.write(
         path,
@@ -80,12 +80,12 @@ def teach(path: Path, *, seed: int) -> dict[str, Any]:
         dataset.train_indices,
         dataset="cifar10",
         provenance=f"DeepNN of PyTorch's tutorial, seed {seed}",
-        val_accuracy=made.val_accuracy,
+        val_accuracy=result.val_accuracy,
     )
     return {
         "logits": {"target": logits_file.digest(logits)},
-        "teachers": {"target": made.val_accuracy},
+        "teachers": {"target": result.val_accuracy},
         "test": trainer.accuracy(datasets.load_test("cifar10")),
-        "wall_s": round(made.train_s),
-        "core_s": round(made.cpu_s),
+        "wall_s": round(result.train_s),
+        "core_s": round(result.cpu_s),
     }

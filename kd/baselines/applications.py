@@ -241,8 +241,8 @@ def has_weights(method: str) -> bool:
 
 def _folders() -> list[Path]:
     """Return the folders to search, in order. The variables are read now; Keras reads them at its import."""
-    given = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None
-    return [*([given, given / "models"] if given else []), *_keras_folders()]
+    folder = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None
+    return [*([folder, folder / "models"] if folder else []), *_keras_folders()]
 
 
 def _keras_folders() -> list[Path]:

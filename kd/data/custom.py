@@ -37,15 +37,15 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"dataset {name!r} raises {describe_error(error)}") from error
 
 
-def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:
-    if isinstance(made, Mapping):
-        if missing := [key for key in images.NEEDED if key not in made]:
+def _by_key(name: str, result: Any) -> dict[str, npt.NDArray[Any]]:
+    if isinstance(result, Mapping):
+        if missing := [key for key in images.NEEDED if key not in result]:
             raise DataError(f"dataset {name!r} returns a dict without {', '.join(missing)}; {RETURNS}")
-        return {key: _array(name, key, made[key]) for key in KEYS if key in made}
-    pairs = list(made) if isinstance(made, (tuple, list)) else []
+        return {key: _array(name, key, result[key]) for key in KEYS if key in result}
+    pairs = list(result) if isinstance(result, (tuple, list)) else []
     if len(pairs) != 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-        many = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
-        raise DataError(f"dataset {name!r} returns {type(made).__name__}{many}; {RETURNS}")
+        many = f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
+        raise DataError(f"dataset {name!r} returns {type(result).__name__}{many}; {RETURNS}")
     values = [value for pair in pairs for value in pair]
     return {key: _array(name, key, value) for key, value in zip(KEYS, values, strict=True)}
 

@@ -192,8 +192,8 @@ def _classes(folder: Path, subfolders: Mapping[str, Path]) -> dict[str, tuple[Pa
     for name, files in classes.items():
         if not files:
             inside = ", ".join(list(_subfolders(subfolders[name]))[:3])
-            has = f"it has the subfolders {inside}, ..." if inside else f"allowed: {', '.join(SUFFIXES)}"
-            raise DataError(f"{subfolders[name]} holds no images, and each subfolder is a class; {has}")
+            hint = f"it has the subfolders {inside}, ..." if inside else f"allowed: {', '.join(SUFFIXES)}"
+            raise DataError(f"{subfolders[name]} holds no images, and each subfolder is a class; {hint}")
     if len(classes) < 2 and folder.name != "test":
         raise DataError(f"{folder} has one class only, {next(iter(classes))!r}; at least 2 are needed")
     return classes
@@ -224,8 +224,8 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
         DataError: one line with the array, its problem, and what is allowed.
     """
     if ("x_test" in raw) != ("y_test" in raw):
-        there, lacks = ("x_test", "y_test") if "x_test" in raw else ("y_test", "x_test")
-        raise DataError(f"{what} has {there} and no {lacks}; give both, or neither to hold out a sixth")
+        present, absent = ("x_test", "y_test") if "x_test" in raw else ("y_test", "x_test")
+        raise DataError(f"{what} has {present} and no {absent}; give both, or neither to hold out a sixth")
     keys = KEYS if "x_test" in raw else NEEDED
     images, notes = _pixels({key: raw[key] for key in keys if key[0] == "x"}, what)
     labels = {key: _labels(raw[key], f"{what}: {key}") for key in keys if key[0] == "y"}

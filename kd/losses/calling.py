@@ -117,11 +117,11 @@ class CallableLoss:
                 self.made[temperature, alpha] = _called(self.name, function, {**self.constants, **made_with})
             function = self.made[temperature, alpha]
         tensors = {"student": student, "teacher": teacher, "labels": targets, **values}
-        given: dict[str, Any] = {name: tensors[role] for role, name in self.takes.items()}
+        arguments: dict[str, Any] = {name: tensors[role] for role, name in self.takes.items()}
         if self.settings:
             names = {name: values[role] for role in _OF_SETTINGS for name in _NAMES[role]}
-            given[self.settings] = _Settings(names, T=temperature)
-        return _called(self.name, function, {**self.constants, **given})
+            arguments[self.settings] = _Settings(names, T=temperature)
+        return _called(self.name, function, {**self.constants, **arguments})
 
     def values(
         self,
@@ -141,7 +141,7 @@ class CallableLoss:
         inputs = (self.targets(labels, student.shape[-1]), first, second)
         before = [self.framework.array(tensor).copy() for tensor in inputs]
         result = self.result(*inputs, temperature, alpha)
-        if any((self.framework.array(now) != then).any() for now, then in zip(inputs, before, strict=True)):
+        if any((self.framework.array(array) != copy).any() for array, copy in zip(inputs, before, strict=True)):
             raise ModelError(f"loss {self.name!r} changes its logits or labels in place; let it compute with copies")
         return self._numbers(result, len(labels))
 
@@ -187,9 +187,9 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     makes: dict[Role, str] = {}
     call = function
     if is_factory := _makes_loss(function, roles):
-        made = _parameters(function)
-        makes = {role: text for role, text in _matched(made, roles).items() if role in _OF_SETTINGS}
-        _check_rest(name, function, made, {*makes.values(), *constants})
+        own_parameters = _parameters(function)
+        makes = {role: text for role, text in _matched(own_parameters, roles).items() if role in _OF_SETTINGS}
+        _check_rest(name, function, own_parameters, {*makes.values(), *constants})
         trial = {"temperature": 4.0, "alpha": 0.5}
         call = _called(name, function, {**constants, **{text: trial[role] for role, text in makes.items()}})
         if not callable(call):

@@ -284,10 +284,10 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
     described = LOSSES[form.name]
     names = [parameter.name for parameter in described.parameters]
     own = dict(zip(names, term.shares[len(term.shares) - len(names) :], strict=True))  # nkd's first has no parameter
-    here = t
+    temperature = t
     if form.corrected:
         spread = classes / (classes - 1)
-        here, second = t * spread**0.5, second / spread
+        temperature, second = t * spread**0.5, second / spread
     factor = first + second
     if factor <= 0 or first < 0 or second < 0:
         return None
@@ -295,7 +295,7 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
     has_t = loss.has("temperature") or fit.temperature is not None
     return Same(
         form.name,
-        here if uses else 1.0,
+        temperature if uses else 1.0,
         first / factor,
         own,
         factor,

@@ -61,8 +61,8 @@ class Loss:
         """
         known = [parameter.name for parameter in self.parameters]
         if unknown := sorted(set(own) - set(known)):
-            has = f"it has {', '.join(known)}" if known else "it has only T and alpha"
-            raise ValueError(f"loss {self.name!r} has no parameter {unknown[0]!r}; {has}")
+            allowed = f"it has {', '.join(known)}" if known else "it has only T and alpha"
+            raise ValueError(f"loss {self.name!r} has no parameter {unknown[0]!r}; {allowed}")
         if bad := [name for name, value in own.items() if not math.isfinite(value)]:
             raise ValueError(f"{bad[0]} must be finite, got {own[bad[0]]!r}")
         return {parameter.name: float(own.get(parameter.name, parameter.default)) for parameter in self.parameters}

@@ -69,8 +69,8 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
         saved = to_bytes(model)
         known.clear()
         known.update(by_import)
-        again = load(saved)
-        before, same, after = (np.asarray(each(images, training=False)) for each in (model, model, again))
+        reloaded = load(saved)
+        before, same, after = (np.asarray(each(images, training=False)) for each in (model, model, reloaded))
     except Exception as error:  # of many kinds
         why = _foreign(model, by_import) or f"{describe_error(error.__cause__ or error)}; {_CURE}"
         failed = ModelError(f"model {name!r} cannot be saved and loaded again: {why}")
@@ -183,8 +183,8 @@ def _check_output(name: str, model: keras.Model, output: Any, shape: tuple[int, 
     if isinstance(output, (list, tuple, dict)):
         raise ModelError(f"model {name!r} must have one output, the logits; got {len(output)} outputs")
     if tuple(getattr(output, "shape", ())) != shape:
-        got = (None, *tuple(output.shape)[1:]) if hasattr(output, "shape") else type(output).__name__
-        raise ModelError(f"model {name!r} must output logits of shape {(None, shape[1])}, got {got}")
+        output_shape = (None, *tuple(output.shape)[1:]) if hasattr(output, "shape") else type(output).__name__
+        raise ModelError(f"model {name!r} must output logits of shape {(None, shape[1])}, got {output_shape}")
     dtype = keras.backend.standardize_dtype(output.dtype)
     if dtype != "float32":
         raise ModelError(f"model {name!r} must output float32, got {dtype}: give its last layer dtype='float32'")

@@ -97,8 +97,8 @@ def _accuracy(path: Path, value: npt.NDArray[Any] | None) -> float | None:
     if value is None:
         return None
     if value.shape != () or value.dtype.kind not in "fiu" or not 0 <= value <= 1:
-        got = f"{value.dtype} {value.shape}" if value.shape else repr(value.item())
-        raise DataError(f"{path}: val_accuracy must be one number from 0 to 1, got {got[:80]}")
+        text = f"{value.dtype} {value.shape}" if value.shape else repr(value.item())
+        raise DataError(f"{path}: val_accuracy must be one number from 0 to 1, got {text[:80]}")
     return float(value)
 
 

@@ -166,11 +166,11 @@ def without_current_folder() -> None:
 
     Workers and the installed command never have it. PYTHONPATH=. keeps it.
     """
-    here, first = os.getcwd(), sys.path[0] if sys.path else None
+    folder, first = os.getcwd(), sys.path[0] if sys.path else None
     named = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if sys.flags.safe_path or first not in ("", here) or here in named:
+    if sys.flags.safe_path or first not in ("", folder) or folder in named:
         return
-    if Path(here).resolve() != Path(__file__).resolve().parents[2]:  # else this package would not be found
+    if Path(folder).resolve() != Path(__file__).resolve().parents[2]:  # else this package would not be found
         del sys.path[0]
 
 

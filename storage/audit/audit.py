@@ -148,7 +148,7 @@ def _plan_violations(rows: Rows) -> Iterator[checks.Finding]:
 
 
 def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
-    again = NextStep("to recreate it, type", "create", rows.name)
+    recreate = NextStep("to recreate it, type", "create", rows.name)
     for stage in dict.fromkeys(rows.stages.values()):
         study = study_name(rows.name, stage)
         if study in rows.trials:
@@ -162,10 +162,10 @@ def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
         elif rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
             yield checks.Finding(
                 f"study {study} is missing and the sweep is cancelled: its deletion was interrupted",
-                (NextStep("to complete it, type", "delete", rows.name), again),
+                (NextStep("to complete it, type", "delete", rows.name), recreate),
             )
         else:
-            yield checks.Finding(f"study {study} was deleted by another tool; the results are intact", (again,))
+            yield checks.Finding(f"study {study} was deleted by another tool; the results are intact", (recreate,))
 
 
 _OWNER = "arm"  # stored with a selected point; the trial has the point alone

@@ -199,7 +199,7 @@ class AuditedTasks:
                 values[str(trial)] = trial.value
         if all(value == task.score for value in values.values()):
             return None
-        return f"{task.key}: expected one value, found " + ", ".join(f"{who} {value}" for who, value in values.items())
+        return f"{task.key}: expected one value, found " + ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def is_unreported(attempt: AttemptRow, trial: TrialRow) -> bool:
@@ -234,8 +234,8 @@ def uncounted_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterat
         attempt = tasks.shown_by(trial)
         other = "no such attempt"
         if attempt is not None:
-            has = attempt.trial_number
-            other = "that has no trial" if has is None else f"that has trial {has} of study {attempt.study}"
+            number = attempt.trial_number
+            other = "that has no trial" if number is None else f"that has trial {number} of study {attempt.study}"
         text = f"{trial} is {trial.state}: expected it to be of {trial.task} attempt {trial.attempt}, found {other}"
         yield Finding(text)
 

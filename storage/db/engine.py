@@ -293,8 +293,8 @@ def _postgres_arguments(url: URL, *, read_only: bool) -> dict[str, Any]:
     settings = dict(_POSTGRES_SETTINGS)
     if read_only:
         settings["default_transaction_read_only"] = "on"
-    given = url.query.get("options", "")
-    options = [given] if isinstance(given, str) else list(given)
+    text = url.query.get("options", "")
+    options = [text] if isinstance(text, str) else list(text)
     return {
         "connect_timeout": 10,
         "application_name": "kd-sweeps",

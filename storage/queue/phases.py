@@ -137,15 +137,15 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
 def make_ready(connection: Connection, phase: Row[Any]) -> int:
     """Make the tasks of an open phase ready, all or as its lag allows; return how many."""
     not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # so that the index is used
-    mine = tasks.c.phase_id == phase.id
-    change = update(tasks).where(mine, not_done, tasks.c.ready.is_(False)).values(ready=True)
+    of_phase = tasks.c.phase_id == phase.id
+    change = update(tasks).where(of_phase, not_done, tasks.c.ready.is_(False)).values(ready=True)
     lag, first = parse_lag(phase.needs), _first_unended(connection, phase.id)
     if lag is None or first is None:
         return connection.execute(change).rowcount
     # By id, which rises in plan order as ordinal does: SQLite then reads the index alone, not the large rows.
-    ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first)) or 0
+    ended: int = connection.scalar(select(func.count()).where(of_phase, tasks.c.id < first)) or 0
     number = max(lag.first, ended + lag.lag)
-    forbidden = connection.scalar(select(tasks.c.id).where(mine).order_by(tasks.c.id).offset(number).limit(1))
+    forbidden = connection.scalar(select(tasks.c.id).where(of_phase).order_by(tasks.c.id).offset(number).limit(1))
     if forbidden is not None:
         change = change.where(tasks.c.id < forbidden)
     return connection.execute(change).rowcount
@@ -158,10 +158,11 @@ def _make_next_ready(connection: Connection, phase: Row[Any], first: int) -> boo
     """
     if (lag := parse_lag(phase.needs)) is None:
         return False  # all have been ready since it was opened
-    mine = tasks.c.phase_id + 0 == phase.id  # + 0 keeps SQLite from the phase's index, which would sort all its tasks
-    following = select(tasks.c.id).where(mine, tasks.c.id >= first).order_by(tasks.c.id).offset(lag.lag).limit(1)
+    # + 0 keeps SQLite from the phase's index, which would sort all its tasks.
+    of_phase = tasks.c.phase_id + 0 == phase.id
+    following = select(tasks.c.id).where(of_phase, tasks.c.id >= first).order_by(tasks.c.id).offset(lag.lag).limit(1)
     forbidden = func.coalesce(following.scalar_subquery(), _NO_TASK)
-    change = update(tasks).where(mine, tasks.c.id >= first, tasks.c.id < forbidden, tasks.c.state != "done")
+    change = update(tasks).where(of_phase, tasks.c.id >= first, tasks.c.id < forbidden, tasks.c.state != "done")
     return connection.execute(change.where(tasks.c.ready.is_(False)).values(ready=True)).rowcount > 0
 
 
@@ -173,14 +174,16 @@ def _open(connection: Connection, phase: Row[Any]) -> None:
 
 
 def _end(connection: Connection, phase: Row[Any]) -> None:
-    mine = tasks.c.phase_id == phase.id
-    done: int = connection.scalar(select(func.count()).where(mine, tasks.c.state == "done")) or 0
+    of_phase = tasks.c.phase_id == phase.id
+    done: int = connection.scalar(select(func.count()).where(of_phase, tasks.c.state == "done")) or 0
     if done >= phase.minimum:
         _close(connection, phase, "closed", None)
         return
-    total: int = connection.scalar(select(func.count()).where(mine)) or 0
+    total: int = connection.scalar(select(func.count()).where(of_phase)) or 0
     reason = f"{done} of {total} done, {phase.minimum} needed"
-    failed = select(tasks.c.key, tasks.c.reason).where(mine, tasks.c.state == "failed").order_by(tasks.c.id).limit(1)
+    failed = (
+        select(tasks.c.key, tasks.c.reason).where(of_phase, tasks.c.state == "failed").order_by(tasks.c.id).limit(1)
+    )
     if (first := connection.execute(failed).one_or_none()) is not None:
         reason += f"; {first.key}: {first.reason}"
     _close(connection, phase, "failed", reason)

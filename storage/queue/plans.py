@@ -87,8 +87,8 @@ def insert_sweep(
 
 def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan]) -> None:
     """Add blocked phases after the existing ones; ValueError if the plan is inconsistent."""
-    there = select(tables.phases.c.name, tables.phases.c.ordinal).where(tables.phases.c.sweep_id == sweep_id)
-    known = {row.name: row.ordinal for row in connection.execute(there)}
+    query = select(tables.phases.c.name, tables.phases.c.ordinal).where(tables.phases.c.sweep_id == sweep_id)
+    known = {row.name: row.ordinal for row in connection.execute(query)}
     _check_phases(phases, known)
     rows = [
         {
@@ -164,8 +164,8 @@ def _check_tasks(tasks: Sequence[TaskPlan], phases: Collection[str]) -> None:
     for task in tasks:
         if task.phase not in phases:
             raise ValueError(f"task {task.key!r} is planned in phase {task.phase!r}, which does not exist")
-    if twice := [key for key, number in Counter(task.key for task in tasks).items() if number > 1]:
-        raise ValueError(f"task {twice[0]!r} is planned twice")
+    if repeated := [key for key, number in Counter(task.key for task in tasks).items() if number > 1]:
+        raise ValueError(f"task {repeated[0]!r} is planned twice")
 
 
 def extend(
@@ -227,15 +227,15 @@ def retry(
         failed = [task for task in _to_retry(connection, sweep_id) if task.key not in leave]
         if not failed:
             return []
-        again = {task.phase_id for task in failed}
+        reopened = {task.phase_id for task in failed}
         more = {task.phase for task in then}
         # Blocked, not open: the needs of a phase may be retried as well.
         for phase in locked:
-            if phase.state in PHASE_ENDED and (phase.state != "closed" or phase.id in again or phase.name in more):
+            if phase.state in PHASE_ENDED and (phase.state != "closed" or phase.id in reopened or phase.name in more):
                 _reopen(connection, phase.id, "blocked")
                 connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=False))
         sweep = _lock_sweep(connection, sweep_id, revision)
-        connection.execute(update(phases).where(phases.c.id.in_(again)).values(retries=phases.c.retries + 1))
+        connection.execute(update(phases).where(phases.c.id.in_(reopened)).values(retries=phases.c.retries + 1))
         for task in failed:
             _reset(connection, task)
         if then:

@@ -265,8 +265,8 @@ def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 
     with write(engine) as connection:
         ours = update(attempts).where(*_at_work(claim.id, claim.attempt))
         changed = connection.execute(ours.values(values | ({} if log is None else {"log": log})))
-        mine = select(attempts.c.worker).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
-        note_seen(connection, claim.sweep_id, mine.scalar_subquery())
+        query = select(attempts.c.worker).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
+        note_seen(connection, claim.sweep_id, query.scalar_subquery())
         return changed.rowcount == 1
 
 
@@ -302,8 +302,8 @@ def end(engine: Engine, claim: TaskRecord, ending: Ending, *, cap: int | None = 
 
 def _is_done(connection: Connection, claim: TaskRecord) -> bool:
     """Return whether this attempt is done: this call is a retry, as the connection broke after the commit."""
-    this = select(attempts.c.state).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
-    return connection.scalar(this) == "done"
+    query = select(attempts.c.state).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
+    return connection.scalar(query) == "done"
 
 
 def _at_work(task_id: int, number: int) -> tuple[ColumnElement[bool], ...]:

@@ -73,11 +73,11 @@ def to_wake(engine: Engine, sweep_id: int, *, most: int) -> list[str]:
 
     Once no task is left: all, so that they end. Not retried: a launch polls anyway.
     """
-    here = tasks.c.sweep_id == sweep_id
-    can_start = select(tasks.c.id).where(here, tasks.c.state == "waiting", tasks.c.ready).limit(most).subquery()
+    of_sweep = tasks.c.sweep_id == sweep_id
+    can_start = select(tasks.c.id).where(of_sweep, tasks.c.state == "waiting", tasks.c.ready).limit(most).subquery()
     query = select(
         case((sweeps.c.state == "active", select(func.count()).select_from(can_start).scalar_subquery()), else_=0),
-        exists().where(here, tasks.c.state.in_(TASK_UNENDED)),
+        exists().where(of_sweep, tasks.c.state.in_(TASK_UNENDED)),
     ).where(sweeps.c.id == sweep_id)
     at_work = select(attempts.c.worker).where(attempts.c.state == "running")
     idle = select(workers.c.name).where(
@@ -133,26 +133,26 @@ def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[
 @retry_transient()
 def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
     """Return every worker of the sweep, oldest first."""
-    mine = select(
+    by_attempt = select(
         attempts.c.worker,
         func.sum(case((attempts.c.state == "done", 1), else_=0)).label("done"),
         func.sum(case((attempts.c.state.in_(("failed", "lost")), 1), else_=0)).label("failed"),
         func.max(case((attempts.c.state == "running", tasks.c.id))).label("task_id"),
     )
-    of_sweep = mine.join(tasks, tasks.c.id == attempts.c.task_id).where(tasks.c.sweep_id == sweep_id)
-    counted = of_sweep.group_by(attempts.c.worker).subquery()
+    of_sweep = by_attempt.join(tasks, tasks.c.id == attempts.c.task_id).where(tasks.c.sweep_id == sweep_id)
+    by_worker = of_sweep.group_by(attempts.c.worker).subquery()
     query = (
         select(
             *columns_of(WorkerRecord, workers),
             (database_now() - workers.c.seen_at).label("seen_s"),
             tasks.c.key.label("task"),
             tasks.c.attempt,
-            func.coalesce(counted.c.done, 0).label("done"),
-            func.coalesce(counted.c.failed, 0).label("failed"),
+            func.coalesce(by_worker.c.done, 0).label("done"),
+            func.coalesce(by_worker.c.failed, 0).label("failed"),
         )
         .select_from(workers)
-        .join(counted, counted.c.worker == workers.c.name, isouter=True)
-        .join(tasks, tasks.c.id == counted.c.task_id, isouter=True)
+        .join(by_worker, by_worker.c.worker == workers.c.name, isouter=True)
+        .join(tasks, tasks.c.id == by_worker.c.task_id, isouter=True)
         .where(workers.c.sweep_id == sweep_id)
         .order_by(workers.c.started_at, workers.c.name)
     )

@@ -1,8 +1,8 @@
 """Read sweeps, phases, tasks and attempts as row classes; one query each."""
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Text, and_, case, func, select, type_coerce
@@ -128,10 +128,18 @@ def task_records(
     only += [] if keys is None else [tasks.c.key.in_(keys)]
     query = _tasks_with_latest_attempt().where(*only).order_by(phases.c.ordinal, tasks.c.ordinal)
     with read(engine) as connection, explain_corruption(connection, sweep_id):
-        rows = (row._asdict() for row in connection.execute(query))
-        return [
-            tables.TaskRecord(**row | {"outcome": _part(row["outcome"], keep), "score": _score(row)}) for row in rows
-        ]
+        return [_record(row, keep) for row in connection.execute(query)]
+
+
+def _record(row: Sequence[Any], keep: Collection[str] | None) -> tables.TaskRecord:
+    """Return the task of a row whose columns are the record's fields, in order."""
+    record = tables.TaskRecord(*row)
+    if record.score is not None and not (isinstance(record.score, float) and math.isfinite(record.score)):
+        # SQLite accepts text in any column.
+        raise RecordBroken(f"the stored score of {record.key} was edited: it is {record.score!r}, not a number")
+    if record.outcome is None or keep is None:
+        return record
+    return replace(record, outcome={key: record.outcome[key] for key in keep if key in record.outcome})
 
 
 def phases_of(sweep_id: int, stage: str) -> Select[Any]:
@@ -149,31 +157,15 @@ def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
         return {row.name: row.value for row in connection.execute(query)}
 
 
-def _score(row: Mapping[str, Any]) -> float | None:
-    score: float | None = row["score"]
-    if score is not None and not (isinstance(score, float) and math.isfinite(score)):  # SQLite accepts text anywhere
-        raise RecordBroken(f"the stored score of {row['key']} was edited: it is {score!r}, not a number")
-    return score
-
-
-def _part(outcome: dict[str, Any] | None, keep: Collection[str] | None) -> dict[str, Any] | None:
-    if outcome is None or keep is None:
-        return outcome
-    return {key: outcome[key] for key in keep if key in outcome}
-
-
 def _tasks_with_latest_attempt() -> Select[Any]:
+    joined = {
+        "phase": phases.c.name,
+        "reason": func.coalesce(tasks.c.reason, attempts.c.reason),
+        "error_class": func.coalesce(tasks.c.error_class, attempts.c.error_class),
+    }
+    own = {**attempts.c, **tasks.c, **joined}
     return (
-        select(
-            *tables.columns_of(tables.TaskRecord, tasks, but=("reason", "error_class")),
-            phases.c.name.label("phase"),
-            func.coalesce(tasks.c.reason, attempts.c.reason).label("reason"),
-            func.coalesce(tasks.c.error_class, attempts.c.error_class).label("error_class"),
-            attempts.c.params,
-            attempts.c.trial_number,
-            attempts.c.study,
-            attempts.c.worker,
-        )
+        select(*(own[field.name].label(field.name) for field in fields(tables.TaskRecord)))
         .select_from(tasks)
         .join(phases, phases.c.id == tasks.c.phase_id)
         .join(attempts, LATEST, isouter=True)
@@ -199,19 +191,28 @@ def last_log(engine: Engine, worker: str) -> str | None:
         return connection.scalar(latest)
 
 
-@dataclass(frozen=True, eq=False)
-class TaskPoint:
-    """A task of a search and its point. params: None before they are proposed; only then the payload is read.
+@dataclass(eq=False)
+class Past:
+    """An earlier trial of a search, as a sampler sees it: its point and its score; without a score it failed.
 
-    Compared by identity, so that values derived from one reading can be cached by it.
+    running: it has not ended. Samplers avoid points that are running. trial: what Optuna is given, built once: for ten
+    thousand trials that takes as long as the proposal.
     """
 
-    id: int
-    key: str
-    state: str
-    score: float | None
     params: dict[str, Any] | None
-    payload: dict[str, Any] | None
+    value: float | None
+    running: bool = False
+    trial: Any = field(default=None, init=False, repr=False)
+
+
+@dataclass(eq=False)
+class TaskPoint(Past):
+    """A task of a search and its point. params: None before they are proposed; only then the payload is read."""
+
+    id: int = field(kw_only=True)
+    key: str = field(kw_only=True)
+    state: str = field(kw_only=True)
+    payload: dict[str, Any] | None = field(kw_only=True)
 
 
 class PhasePoints:
@@ -260,7 +261,7 @@ class PhasePoints:
         rows = connection.execute(query).all()
         points = _decoded([row[4] for row in rows])
         return rows[-1].retries, [
-            TaskPoint(id, key, state, score, point, payload)
+            TaskPoint(point, score if state == "done" else None, id=id, key=key, state=state, payload=payload)
             for (id, key, state, score, _, payload, _), point in zip(rows, points, strict=True)
         ]
 

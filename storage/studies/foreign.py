@@ -63,9 +63,9 @@ def _read(storage: RDBStorage, url: URL, studies: Sequence[str]) -> StudyTrials:
     missing = [name for name in names if name not in known]
     if missing or (not studies and len(known) != 1):
         more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-        there = f"{', '.join(known[:_LISTED])}{more}" if known else "none"
+        listing = f"{', '.join(known[:_LISTED])}{more}" if known else "none"
         what = f"no study {missing[0]!r}" if missing else f"{len(known)} studies"
-        raise StudyMissing(f"{masked(url)} has {what}; name some with --study, of: {there}")
+        raise StudyMissing(f"{masked(url)} has {what}; name some with --study, of: {listing}")
     loaded = [optuna.load_study(study_name=name, storage=storage) for name in names]
     several = next((study for study in loaded if len(study.directions) > 1), None)
     if several is not None:

@@ -252,16 +252,18 @@ class Mirror:
     def _turn(self, sweep_id: int) -> Iterator[bool]:
         """Yield whether this process may draw a sweep now; no other does inside the block."""
         if self.engine.dialect.name == "sqlite":
-            with sqlite_file.file_turn(self.engine.url) as mine:
-                yield mine
+            with sqlite_file.file_turn(self.engine.url) as is_held:
+                yield is_held
             return
         silent = func.set_config("idle_session_timeout", f"{_SILENT_S}s", False)
         with write(self.engine) as connection:
             # Also true if this session holds it already. The session keeps it to its end.
-            mine = bool(connection.execute(select(func.pg_try_advisory_lock(_LOCK_CLASS, sweep_id), silent)).one()[0])
-        self._drawing = mine
+            is_held = bool(
+                connection.execute(select(func.pg_try_advisory_lock(_LOCK_CLASS, sweep_id), silent)).one()[0]
+            )
+        self._drawing = is_held
         try:
-            yield mine
+            yield is_held
         finally:
             self._drawing = False
 
@@ -272,8 +274,8 @@ class Mirror:
         """
         if sweep.fingerprint not in self._pictures:
             self._pictures[sweep.fingerprint] = self._draw(sweep)
-        with self._turn(sweep.id) as mine:
-            return self._look(sweep, begun_s, time.monotonic() + most_s) if mine else None
+        with self._turn(sweep.id) as is_held:
+            return self._look(sweep, begun_s, time.monotonic() + most_s) if is_held else None
 
     def _look(self, sweep: SweepRecord, begun_s: float, until: float) -> int:
         number, fault = 0, None

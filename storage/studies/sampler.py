@@ -2,9 +2,8 @@
 
 import copy
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -14,23 +13,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from storage.errors import SamplerUnusable
+from storage.records.queries import Past
 from storage.studies.space import Categorical, Range, Space, Whole
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # else each proposal logs the creation of a study
-
-
-@dataclass(eq=False)
-class Past:
-    """An earlier trial of a search, as a sampler sees it: its point, empty if it failed, and its score, if any.
-
-    running: it has not ended. Samplers avoid points that are running. trial: what Optuna is given, built once: for ten
-    thousand trials that takes as long as the proposal.
-    """
-
-    params: Mapping[str, Any]
-    value: float | None
-    running: bool = False
-    trial: FrozenTrial | None = field(default=None, init=False, repr=False)
 
 
 def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -> dict[str, Any]:
@@ -42,16 +28,16 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
     wanted = distributions_of(space)
     maker = _maker(sampler)
     try:
-        made = maker(seed)
+        base = maker(seed)
         study = optuna.create_study(
             storage=_History([_frozen(point, wanted, number) for number, point in enumerate(history)]),
-            sampler=made,
+            sampler=base,
             directions=[StudyDirection.MAXIMIZE],
         )
         asking = create_trial(state=TrialState.RUNNING)
         asking.number = len(history)
-        made.before_trial(study, asking)  # in which OptunaHub's AutoSampler chooses what it samples with
-        together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
+        base.before_trial(study, asking)  # in which OptunaHub's AutoSampler chooses what it samples with
+        together = base.sample_relative(study, asking, base.infer_relative_search_space(study, asking))
     except ImportError as error:
         package = error.name or getattr(error.__cause__, "name", None)  # Optuna's deferred imports: the cause names it
         if package is None:
@@ -65,7 +51,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
             return bounds.options[0] if isinstance(bounds, Categorical) else bounds.low
         if name in together and together[name] in space[name]:
             return together[name]
-        return made.sample_independent(study, asking, name, distribution)
+        return base.sample_independent(study, asking, name, distribution)
 
     return {name: value(name, distribution) for name, distribution in wanted.items()}
 
@@ -106,24 +92,25 @@ _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
 
 def _frozen(past: Past, distributions: dict[str, BaseDistribution], number: int) -> FrozenTrial:
     if past.trial is not None and past.trial.number == number:
-        return past.trial
-    ended = TrialState.FAIL if past.value is None else TrialState.COMPLETE
+        return cast(FrozenTrial, past.trial)
+    ended = TrialState.FAIL if past.value is None or not past.params else TrialState.COMPLETE
     state = TrialState.RUNNING if past.running else ended
+    params = {} if state is TrialState.FAIL or not past.params else dict(past.params)
     # `create_trial` would validate a thousand points again; they were validated when stored.
-    past.trial = FrozenTrial(
+    past.trial = frozen = FrozenTrial(
         number=number,
         state=state,
-        value=past.value,
+        value=past.value if state is TrialState.COMPLETE else None,
         datetime_start=None,
         datetime_complete=None,
-        params=dict(past.params),
-        distributions=distributions if past.params else {},
+        params=params,
+        distributions=distributions if params else {},
         user_attrs={},
         system_attrs={},
         intermediate_values={},
         trial_id=number,
     )
-    return past.trial
+    return frozen
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
@@ -169,7 +156,7 @@ def importances(space: Space, history: Sequence[Past]) -> dict[str, float]:
     distributions = distributions_of(space)
     study.add_trials(
         [
-            create_trial(params=dict(point.params), distributions=distributions, value=point.value)
+            create_trial(params=dict(point.params or {}), distributions=distributions, value=point.value)
             for point in history
             if point.value is not None
         ]

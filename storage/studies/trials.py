@@ -29,7 +29,7 @@ _NOTE_VERSION = "dashboard:note_ver"
 def frozen(trial: Trial) -> FrozenTrial:
     """Return a trial as Optuna's; ValueError if its parameters are not in its space, or a value is missing."""
     state, distributions = TrialState[trial.state], distributions_of(trial.space)
-    made = create_trial(
+    frozen_trial = create_trial(
         state=state,
         values=None if state == TrialState.RUNNING else values_of(state, trial.value, trial.epoch_values),
         params=dict(trial.params),
@@ -38,10 +38,10 @@ def frozen(trial: Trial) -> FrozenTrial:
         intermediate_values={epoch: value for epoch, value in enumerate(trial.epoch_values) if value is not None},
     )
     # As Optuna writes them: local time without a zone.
-    made.datetime_start = datetime.fromtimestamp(trial.started_at)
+    frozen_trial.datetime_start = datetime.fromtimestamp(trial.started_at)
     if trial.ended_at is not None:
-        made.datetime_complete = datetime.fromtimestamp(trial.ended_at)
-    return made
+        frozen_trial.datetime_complete = datetime.fromtimestamp(trial.ended_at)
+    return frozen_trial
 
 
 def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float | None]) -> list[float] | None:

@@ -95,10 +95,10 @@ def _check(names: Sequence[str], form: str, output: str | None) -> None:
 
     for name in names:
         check_name(name)
-    twice = next((name for name in names if names.count(name) > 1), None)
+    repeated = next((name for name in names if names.count(name) > 1), None)
     example = f"for example: {local().line('compare', names[0], 'ANOTHER')}"
-    if twice is not None:
-        raise SpecError(f"compare: got {twice} twice; name each sweep once, {example}")
+    if repeated is not None:
+        raise SpecError(f"compare: got {repeated} twice; name each sweep once, {example}")
     if not 2 <= len(names) <= MOST:
         raise SpecError(f"compare: got {number_of(len(names), 'sweep')}; allowed: 2 to {MOST}, {example}")
     _check_output(form, ("brief", "markdown", "json", "csv"), output, "comparison")

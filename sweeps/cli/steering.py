@@ -93,11 +93,11 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
     from sweeps.plan.phases import UNAVAILABLE
 
     client = client_of(storage, url)
-    again = client.ask(RETRY, SweepArgs(name=name)).tasks
-    for key in again:
+    keys = client.ask(RETRY, SweepArgs(name=name)).tasks
+    for key in keys:
         print(key)
-    if again:
-        say(f"{number_of(len(again), 'task')} will run again. Next: {local().line('launch', name)}")
+    if keys:
+        say(f"{number_of(len(keys), 'task')} will run again. Next: {local().line('launch', name)}")
         return
     rows = client.ask(TRIALS, TrialsArgs(name=name))
     lacking = [f"; {row.task} is unavailable: {row.reason}" for row in rows if row.state == UNAVAILABLE]
@@ -144,9 +144,9 @@ def delete(
         if not typer.confirm(f"Delete all results of {name} from {masked(url)}?", err=True):
             say("nothing was deleted")
             raise typer.Exit(1)
-    gone = delete(url, name)
-    counts = f"{number_of(gone.tasks, 'task')}, {gone.studies} studies, {number_of(gone.blobs, 'blob')}"
-    say(f"deleted {name}: {counts} ({gone.bytes / 1e6:.1f} MB)")
+    deleted = delete(url, name)
+    counts = f"{number_of(deleted.tasks, 'task')}, {deleted.studies} studies, {number_of(deleted.blobs, 'blob')}"
+    say(f"deleted {name}: {counts} ({deleted.bytes / 1e6:.1f} MB)")
 
 
 @app.command()

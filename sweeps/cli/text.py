@@ -147,10 +147,10 @@ def describe_audit(audit: "Audit", unavailable: Mapping[str, int]) -> str:
 
     states = [state for state in _STATES if state != "unavailable" or any(unavailable.values())]
     rows = [("stage", *states)]
-    there = [stage.stage for stage in audit.stages]
+    stages = [stage.stage for stage in audit.stages]
     for stage in audit.stages:
         counts = _counts(stage, unavailable)
-        rows.append((display_stage(stage.stage, there), *(str(counts[state]) for state in states)))
+        rows.append((display_stage(stage.stage, stages), *(str(counts[state]) for state in states)))
     lines = [table(rows), ""]
     for kind, findings in (("violation", audit.violations), ("warning", audit.warnings), ("note", audit.notes)):
         lines += [f"{kind}: {' '.join(text.split())}" for text in _finding_lines(findings, local())]

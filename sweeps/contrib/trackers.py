@@ -169,8 +169,8 @@ def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], 
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, name, fingerprint, folder)
-        there = _there(client, experiment)
-        written = [run for run in runs if _write_mlflow_run(client, experiment, run, there.get(run.key))]
+        existing = _there(client, experiment)
+        written = [run for run in runs if _write_mlflow_run(client, experiment, run, existing.get(run.key))]
     except mlflow.exceptions.MlflowException as error:
         raise SweepError(f"--to mlflow: {folder / FILE}: {' '.join(str(error).split())}") from None
     see = f"mlflow ui --backend-store-uri {uri}"
@@ -181,8 +181,8 @@ def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         place = (folder.absolute() / "artifacts" / name).as_uri()  # the default is below the current folder
-        made = client.create_experiment(name, artifact_location=place, tags={"fingerprint": fingerprint})
-        return str(made)
+        number = client.create_experiment(name, artifact_location=place, tags={"fingerprint": fingerprint})
+        return str(number)
     if experiment.tags.get("fingerprint") != fingerprint:
         raise SweepError(
             f"--to mlflow: {folder / FILE} has an experiment {name} of another spec than {fingerprint[:12]};"
@@ -244,19 +244,19 @@ def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exp
 
     Each is written to a temporary folder and then moved, so that a killed export leaves only complete runs.
     """
-    kept = folder / FOLDER
-    kept.mkdir(exist_ok=True)
-    new = [run for run in runs if not list(kept.glob(f"offline-run-*-{run_id(run)}"))]
+    destination = folder / FOLDER
+    destination.mkdir(exist_ok=True)
+    new = [run for run in runs if not list(destination.glob(f"offline-run-*-{run_id(run)}"))]
     try:
         for run in new:
             with tempfile.TemporaryDirectory(prefix=".wandb-", dir=folder) as temporary, _unseen_arguments():
-                made = _write_wandb_run(wandb, name, run, temporary)
-                os.replace(made, kept / made.name)
+                run_folder = _write_wandb_run(wandb, name, run, temporary)
+                os.replace(run_folder, destination / run_folder.name)
     except wandb.Error as error:
         raise SweepError(f"--to wandb: {folder}: {' '.join(str(error).split())}") from None
     finally:
         wandb.teardown()
-    return Exported(written=len(new), there=len(runs) - len(new), see=f"wandb sync {kept}/offline-run-*")
+    return Exported(written=len(new), there=len(runs) - len(new), see=f"wandb sync {destination}/offline-run-*")
 
 
 @contextmanager

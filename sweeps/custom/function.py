@@ -77,20 +77,20 @@ def _is_open(part: inspect.Parameter) -> bool:
 def work(report: Report, request: Request) -> Iterator[Result | float]:
     """Train and yield the result; when asked for more, test the model and yield the score."""
     yield _trained(report, request)
-    given = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
-    score = _called("trainer.test", request.test, {**request.point, **given})
+    arguments = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
+    score = _called("trainer.test", request.test, {**request.point, **arguments})
     yield scored(os.path.basename(request.test), score, request.bounds)
 
 
 def _trained(report: Report, request: Request) -> Result:
-    given = {
+    arguments = {
         "seed": request.seed,
         "dataset": request.dataset,
         "folder": Path(request.folder),
         "report": _reporting(report),
     }
     began, cpu = time.perf_counter(), _cpu_s()
-    returned = _called("trainer.train", request.train, {**request.point, **given})
+    returned = _called("trainer.train", request.train, {**request.point, **arguments})
     train_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
     return result_of(os.path.basename(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
 
@@ -112,7 +112,7 @@ def _reporting(send: Report) -> Callable[..., None]:
     return report
 
 
-def _called(key: str, name: str, given: dict[str, Any]) -> Any:
+def _called(key: str, name: str, arguments: dict[str, Any]) -> Any:
     """Call a user's function with the values that it takes; raise its errors in a form that can be pickled."""
     function = _loaded(key, name)
     parameters = inspect.signature(function).parameters.values()
@@ -120,7 +120,7 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
     wanted = {part.name for part in parameters}
     try:
         _let_import(name)
-        return code.call(lambda: function(**{key: value for key, value in given.items() if every or key in wanted}))
+        return code.call(lambda: function(**{key: value for key, value in arguments.items() if every or key in wanted}))
     except (KdError, MemoryError):
         raise
     except ImportError as error:

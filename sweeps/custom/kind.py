@@ -57,7 +57,7 @@ class CustomKind(TrainerKind):
         if not transfer:
             return table.space
         untuned = [*table.defaults.values(), *([table.untreated] if table.untreated else [])]
-        points = [table.point(given) for given in untuned]
+        points = [table.point(values) for values in untuned]
         return {name: _with(bounds, [point[name] for point in points]) for name, bounds in table.space.items()}
 
     def detail(self, spec: CustomSpec, role: str, arm: str, facts: Mapping[str, Any]) -> str:

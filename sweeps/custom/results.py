@@ -72,10 +72,10 @@ def result_of(name: str, returned: object, bounds: Bounds, *, train_s: float, cp
         )
     validation, size = scored(name, values.pop(VALIDATION), bounds), None
     if SIZE in values:
-        given = values.pop(SIZE)
-        size = _whole(given)
+        value = values.pop(SIZE)
+        size = _whole(value)
         if size is None:
-            raise TrainingFailed(f"{name} gave size {_shown(given)}; allowed: a whole number >= 0, such as bytes")
+            raise TrainingFailed(f"{name} gave size {_shown(value)}; allowed: a whole number >= 0, such as bytes")
     facts = _plain(name, values)
     return Result(validation=validation, size=size, facts=facts, train_s=train_s, cpu_s=cpu_s)
 

@@ -270,16 +270,16 @@ class CustomSpec(Spec):
 
 
 def _check_datasets(spec: CustomSpec) -> None:
-    shown: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for role in spec.roles:
         name = spec.role(role).shown
         if not name.isprintable():
             raise ValueError(f"{role}.dataset: got {name!r}; allowed: text of one line")
         last = name.rpartition("/")[2]  # pages show only the last part of a path
-        if last in shown:
-            both = f"{shown[last]}.dataset and {role}.dataset would both be shown as {last!r}"
+        if last in roles:
+            both = f"{roles[last]}.dataset and {role}.dataset would both be shown as {last!r}"
             raise ValueError(f"{both}; set {role}.name")
-        shown[last] = role
+        roles[last] = role
 
 
 def _points(table: CustomTable) -> Sequence[tuple[str, Mapping[str, Value]]]:

@@ -65,10 +65,10 @@ def check_loss(
     _check("--batch-size", batch_size, batch_size >= 1, "1 or more")
     _check("--timeout", timeout, timeout > 0, "more than 0")
     _check("--framework", framework, framework in (None, *FRAMEWORKS), ", ".join(FRAMEWORKS))
-    given = [item.partition("=") for item in arg or ()]
-    for key, equals, value in given:
+    items = [item.partition("=") for item in arg or ()]
+    for key, equals, value in items:
         _check("--arg", key + equals + value, bool(key and value), "ROLE=NAME or NAME=VALUE, as teacher=logits_t")
-    request = Request(name, {key: value for key, _, value in given}, framework, temperature, alpha, classes, batch_size)
+    request = Request(name, {key: value for key, _, value in items}, framework, temperature, alpha, classes, batch_size)
     try:
         checked: Checked = run_in_subprocess(check_in_child, request, on_step=lambda: None, seconds=timeout)
     except SubprocessFailed as error:

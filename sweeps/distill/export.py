@@ -56,11 +56,11 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     key = phases.kept_student_key(role)
     records = queries.task_records(engine, sweep.id, phase=phases.Phase.transfer(role).name)
     task = next((record for record in records if record.key == key), None)
-    again = f"type: {local().retry_and_launch(sweep.name)}"
+    hint = f"type: {local().retry_and_launch(sweep.name)}"
     if task is None:
         raise SweepError(f"{sweep.name} trains no best student on {dataset}: arm best is not among its transfer arms")
     if task.state in ("failed", "skipped"):
-        raise SweepError(f"the student of {dataset} was not trained: {key} {task.state}: {task.reason}; {again}")
+        raise SweepError(f"the student of {dataset} was not trained: {key} {task.state}: {task.reason}; {hint}")
     if task.state != "done":
         raise NoResultsYet(
             f"the best student of {dataset} is not trained yet ({key} is {task.state});"
@@ -70,11 +70,11 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     outcome, tested = student.outcome, student.outcome.test_accuracy
     digest = outcome.blobs.get("model")
     if digest is None or tested is None:
-        raise SweepError(f"the student of {dataset} was not kept with the result of {key}; {again}")
+        raise SweepError(f"the student of {dataset} was not kept with the result of {key}; {hint}")
     try:
         model = artifacts.get(engine, digest)
     except BlobCorrupt as error:
-        raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {again}") from None
+        raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {hint}") from None
     return Student(dataset=dataset, point=outcome.point, test_accuracy=tested, sha256=digest, model=model)
 
 

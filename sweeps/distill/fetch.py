@@ -17,10 +17,10 @@ from sweeps.plan.plan import expected_core_seconds, on_two_cores
 
 
 def locations(data_dir: Path | None) -> list[dict[str, Any]]:
-    here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
+    by_name = {name: sources.where(name, data_dir) for name in datasets.NAMES}
     return [
         {"dataset": name, "available": "yes" if location.available else "no", "where": describe(location)}
-        for name, location in here.items()
+        for name, location in by_name.items()
     ]
 
 

@@ -63,8 +63,10 @@ def teach(
     method = parse_teacher(model).method
     if method is not None:
         work_dir = Path(folder)
-        made = teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
-        return made, fingerprint()
+        result = teach_with(
+            method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views
+        )
+        return result, fingerprint()
     done, text = 0.0, "epoch 1"
 
     def on_epoch(epoch: int, score: float) -> None:
@@ -74,10 +76,10 @@ def teach(
     def on_step() -> None:
         report(done, text)
 
-    made = train_teacher(
+    result = train_teacher(
         dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, on_step=on_step, views=views
     )
-    return made, fingerprint()
+    return result, fingerprint()
 
 
 def fit_baseline(

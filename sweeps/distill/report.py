@@ -118,15 +118,15 @@ def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
     return ", ".join(f"{choices[index].name} ({percentage(choices[index].test.mean, '.1f')} %)" for index in front)
 
 
-def _shown(findings: Findings, role: str) -> list[tuple[str, MethodRow, Measured]]:
+def _models(findings: Findings, role: str) -> list[tuple[str, MethodRow, Measured]]:
     """Return the measured models of a dataset with their labels; one of the students, which share a network."""
-    shown = []
+    models = []
     for row in findings.rows:
         is_shown = row.kind != "arm" or row.method in ("best", AUTOKERAS)
         if row.dataset == findings.spec.role(role).dataset and row.measured is not None and is_shown:
             label = ", ".join(filter(None, model(findings.spec, role, row)))
-            shown.append(("Student" if row.method == "best" else label, row, row.measured))
-    return shown
+            models.append(("Student" if row.method == "best" else label, row, row.measured))
+    return models
 
 
 def _cells(name: str, row: MethodRow, measured: Measured) -> list[str]:
@@ -237,11 +237,11 @@ class KdReport(ReportParts):
         evens = {even.dataset: even for even in read_evens(findings.own)}
         for role in findings.report_roles:
             dataset = findings.spec.role(role).dataset
-            shown = _shown(findings, role)
-            rows = [_cells(name, row, measured) for name, row, measured in shown]
+            models = _models(findings, role)
+            rows = [_cells(name, row, measured) for name, row, measured in models]
             reasons += "".join(
                 f" No int8 of {name} on {display_name(dataset)}: {measured.int8_reason}."
-                for name, _, measured in shown
+                for name, _, measured in models
                 if measured.int8_reason
             )
             if rows:

@@ -92,9 +92,9 @@ class KdTrainer:
             log.info("%s: training the teacher %s", run.role, role.teacher)
             budget = self.spec.baselines.budget(teacher.method)
             with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-                given = dataset, role.teacher, training, run.seed, views_of(role), budget, folder
+                arguments = dataset, role.teacher, training, run.seed, views_of(role), budget, folder
                 taught, numerics = run_in_subprocess(
-                    child_jobs.teach, *given, on_step=progress.check, on_report=progress
+                    child_jobs.teach, *arguments, on_step=progress.check, on_report=progress
                 )
         logits = np.ascontiguousarray(taught.logits).tobytes()
         actual = _digest(logits)
@@ -186,9 +186,9 @@ class KdTrainer:
         budget, dataset = self.spec.baselines.budget(run.method), self.dataset(run.role)
         seconds = _GRACE_S + budget.seconds
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            given = run.method, dataset, budget, run.seed, folder
+            arguments = run.method, dataset, budget, run.seed, folder
             result: BaselineResult = run_in_subprocess(
-                child_jobs.fit_baseline, *given, on_step=progress.check, on_report=progress, seconds=seconds
+                child_jobs.fit_baseline, *arguments, on_step=progress.check, on_report=progress, seconds=seconds
             )
         return trained(
             result,

@@ -82,8 +82,8 @@ def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) 
 def _arms(stored: StoredSweep, role: str) -> Mapping[Use, str]:
     """Return the trained arm of each strategy on a dataset, and the untreated one."""
     spec = stored.spec
-    default, here = next(iter(spec.kind.features.defaults), ""), "best" if role == "source" else "native"
-    arms: dict[Use, str] = {"default": default, "here": here, "untreated": spec.untreated_arm(role)}
+    default, tuned = next(iter(spec.kind.features.defaults), ""), "best" if role == "source" else "native"
+    arms: dict[Use, str] = {"default": default, "here": tuned, "untreated": spec.untreated_arm(role)}
     if role != "source":
         arms["elsewhere"] = "best"
     trained = spec.arms(role)

@@ -103,13 +103,13 @@ def _results(findings: Findings, role: str) -> set[Hashable]:
     return {
         (
             identity(findings.spec, training),
-            made.val_accuracy,
-            made.test_accuracy,
-            made.epoch_val_accuracy,
-            made.parameters,
+            outcome.val_accuracy,
+            outcome.test_accuracy,
+            outcome.epoch_val_accuracy,
+            outcome.parameters,
         )
         for training in of_arm(findings.trainings, role, "best")
-        if (made := training.outcome) is not None
+        if (outcome := training.outcome) is not None
     }
 
 

@@ -21,6 +21,7 @@ from sweeps.plan.jobs import (
     DoneJob,
     Job,
     OutcomeT,
+    Payload,
     RecipeTask,
     SearchTask,
     StudentOutcome,
@@ -94,8 +95,8 @@ def compared(sweep: Comparison, role: str, first: str, second: str, group: Group
     difference = paired(*(scaled_scores(sweep, role, arm, group) for arm in arms))
     if difference is None:
         return None
-    ran = ({identity(sweep.spec, run) for run in of_arm(sweep.trainings, role, arm, group)} for arm in arms)
-    return Paired.of(difference, len(set.intersection(*ran) - {None}))
+    identities = ({identity(sweep.spec, run) for run in of_arm(sweep.trainings, role, arm, group)} for arm in arms)
+    return Paired.of(difference, len(set.intersection(*identities) - {None}))
 
 
 def contrast(sweep: Comparison, role: str, first: str, second: str) -> Paired | None:
@@ -187,15 +188,16 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
 
 def begun_looks(engine: sqlalchemy.Engine, sweep_id: int) -> int:
     """Return how many looks have begun, each with at least one read of the test set."""
-    return len(_begun(engine, sweep_id, queries.task_records(engine, sweep_id, stage="transfer", keep=())))
+    rows = queries.task_records(engine, sweep_id, stage="transfer", keep=())
+    return len(_begun(engine, sweep_id, ((row, read_payload(row.stage, row.payload, key=row.key)) for row in rows)))
 
 
-def _begun(engine: sqlalchemy.Engine, sweep_id: int, rows: Iterable[TaskRecord]) -> list[Look]:
-    reads = []
-    for row in rows:
-        work = None if row.started_at is None else read_payload(row.stage, row.payload, key=row.key)
-        if isinstance(work, TransferTask) and row.started_at is not None:
-            reads.append(Read(work.group, work.repeat, row.started_at))
+def _begun(engine: sqlalchemy.Engine, sweep_id: int, tasks: Iterable[tuple[TaskRecord, Payload]]) -> list[Look]:
+    reads = [
+        Read(work.group, work.repeat, row.started_at)
+        for row, work in tasks
+        if isinstance(work, TransferTask) and row.started_at is not None
+    ]
     return [look for look in looks(queries.revisions(engine, sweep_id), reads) if look.first_read is not None]
 
 
@@ -266,8 +268,8 @@ class StoredSweep:
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    rows, spec = queries.task_records(engine, sweep.id), stored_spec(sweep).as_called()
-    jobs, score = tuple(map(read_job, rows)), spec.score
+    spec = stored_spec(sweep).as_called()
+    jobs, score = tuple(map(read_job, queries.task_records(engine, sweep.id))), spec.score
     for job in jobs:
         if job.outcome is not None:
             check_bounds(score, job.outcome, job.score, key=job.key)
@@ -275,7 +277,7 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
         sweep=sweep,
         spec=spec,
         jobs=jobs,
-        looks=tuple(_begun(engine, sweep.id, rows)),
+        looks=tuple(_begun(engine, sweep.id, ((job.row, job.work) for job in jobs))),
         selections=queries.selections(engine, sweep.id),
         closed=frozenset(phase.name for phase in queries.phase_records(engine, sweep.id) if phase.state == "closed"),
     )

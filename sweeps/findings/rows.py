@@ -242,8 +242,8 @@ def controls(stored: StoredSweep) -> tuple[Control, ...]:
         arms = "best", stored.spec.untreated_arm(role)
         best, scratch = (scaled_scores(stored, role, arm) for arm in arms)
         for arm in stored.spec.controls(role):
-            ran = scaled_scores(stored, role, arm)
-            gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
+            control = scaled_scores(stored, role, arm)
+            gain, beyond, whole = paired(control, scratch), paired(best, control), paired(best, scratch)
             if gain is not None and beyond is not None and whole is not None:
                 dataset = stored.spec.role(role).dataset
                 controlled.append(Control(arm=arm, role=role, dataset=dataset, gain=gain, beyond=beyond, best=whole))

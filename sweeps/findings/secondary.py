@@ -102,5 +102,5 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
     # Over scratch, in the displayed unit, by repeat.
-    ran, scratch = (scaled_scores(findings, role, name) for name in (arm, findings.spec.counted_from(role)))
-    return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}
+    scores, scratch = (scaled_scores(findings, role, name) for name in (arm, findings.spec.counted_from(role)))
+    return {repeat: value - scratch[repeat] for repeat, value in scores.items() if repeat in scratch}

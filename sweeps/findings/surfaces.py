@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from storage.records.queries import Past
 from storage.studies.space import Range
 from sweeps.extensions import is_installed
 from sweeps.findings.load import StoredSweep
@@ -124,7 +125,7 @@ def _importances(stored: StoredSweep, role: str) -> tuple[tuple[tuple[str, float
         return (), ""
     if not is_installed("train"):
         return (), "needs kd-sweeps[train]"
-    from storage.studies.sampler import Past, importances  # here: Optuna and its forest take seconds
+    from storage.studies.sampler import importances  # here: Optuna and its forest take seconds
 
     history = [Past(task.outcome.point.as_dict(), task.score) for task in trials]
     return tuple(importances(stored.spec.kind.space(stored.spec), history).items()), ""

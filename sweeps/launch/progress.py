@@ -76,8 +76,8 @@ class Refresh:
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        there = [stage for stage, count in queue.counts().items() if count.total]
-        self._stages = {stage: display_stage(stage, there) for stage in there}
+        stages = [stage for stage, count in queue.counts().items() if count.total]
+        self._stages = {stage: display_stage(stage, stages) for stage in stages}
         self._bars: dict[str, TaskID] = {
             name: self._progress.add_task(label, total=1.0, count="", note="", start=name == _ALL)
             for name, label in ({_ALL: _ALL} | self._stages).items()

@@ -132,19 +132,19 @@ class Supervisor:
         deaths = self._quick_deaths[worker.slot] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.slot] = deaths
         last_one, over = deaths >= MOST_QUICK, self._over()
-        then = "starting another"
+        consequence = "starting another"
         if last_one or over:
-            then = f"giving up: {number_of(deaths, 'worker')} in a row died at start"
+            consequence = f"giving up: {number_of(deaths, 'worker')} in a row died at start"
             if worker.replacement is not None:
                 worker.replacement.kill()
         elif worker.replacement is not None:
-            then = "the engine starts it again"
+            consequence = "the engine starts it again"
             self.alive.append(worker.replacement)
         else:
             self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.slot))
             self._due.sort()
-        then = over or f"its task is back in the queue; {then}"
-        lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
+        consequence = over or f"its task is back in the queue; {consequence}"
+        lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {consequence}"]
         last = "\n".join(worker.last_lines(_SHOWN_LINES if last_one else 1))
         last = logs.redact_tail(last, self.queue.url)  # a user's program may have printed the storage's URL
         self.say("\n".join([*lines, *(f"  {line}" for line in last.splitlines()), f"  log: {worker.log_place}"]))

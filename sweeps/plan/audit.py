@@ -147,12 +147,12 @@ def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
 
 def _of_plan(rows: Rows, plan: Plan) -> Iterator[str]:
     yield from _first_other("the plan", "phase", [phase.name for phase in plan.phases], list(rows.stages))
-    there = {phase.name: phase for phase in rows.phases}
+    by_name = {phase.name: phase for phase in rows.phases}
     planned, stored = _by_phase(plan.tasks), _by_phase(rows.tasks)
     for phase in plan.phases:
-        if phase.name in there:
+        if phase.name in by_name:
             expected = {"stage": phase.stage, "needs": phase.stored_needs(), "minimum": phase.minimum}
-            values = {name: getattr(there[phase.name], name) for name in expected}
+            values = {name: getattr(by_name[phase.name], name) for name in expected}
             yield from (text for _, text in _differing(phase.name, expected, values))
             yield from _first_other(phase.name, "task", planned[phase.name], stored[phase.name])
 

@@ -1,12 +1,11 @@
 """Points of tasks: planned, proposed, selected, or given by an arm."""
 
-import functools
 import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
 
@@ -18,9 +17,6 @@ from sweeps.plan import identity, jobs, phases, selection
 from sweeps.spec.model import Spec
 from sweeps.trainers.arms import Context
 from sweeps.trainers.protocol import Point, Value
-
-if TYPE_CHECKING:
-    from storage.studies.sampler import Past
 
 _PATIENCE_S = 1.0  # for the points of other workers
 _PROPOSAL_S = 0.005  # the least that one of them takes: to ask more often than that is load for nothing
@@ -192,39 +188,37 @@ def _proposed(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> dict[st
     Those have ended by then, whatever the timing. The trials in between count as running. If one of them has no point
     yet, it is proposed here, as it will be later: it depends only on ended trials.
     """
-    from storage.studies.sampler import Past, propose  # Optuna takes a second to import
+    from storage.studies.sampler import propose  # Optuna takes a second to import
 
-    sampler = importable(spec.search.sampler)
-    records = _saved_by_others(row, read)
+    sampler, space = importable(spec.search.sampler), spec.kind.space(spec)
+    records = _saved_by_others(spec, row, read)
     number = len(records) - 1
-    ended = records[: max(0, number + 1 - spec.search.lag)]
-    history = [_past(record) for record in ended]
-    space = spec.kind.space(spec)
-    points = [*(record.params for record in records[:-1]), None]
-    for i in range(len(history), number + 1):
-        known = history[: max(0, i + 1 - spec.search.lag)]
-        if points[i] is None:
-            task = jobs.read_payload(row.stage, records[i].payload or {}, key=records[i].key)
-            assert isinstance(task, jobs.SearchTask)
-            between = [Past(point or {}, None, running=True) for point in points[len(known) : i]]
-            points[i] = (
-                propose(space, [*known, *between], sampler=sampler, seed=task.sampler_seed or 0)
-                if task.sobol is None
-                else task.sobol.as_dict()
-            )
-    proposal = points[number]
+    first = _ended_by(spec, number)
+    points = [*(record.params for record in records[first:-1]), None]  # of those that may run, and of this one
+    for i, point in enumerate(points, first):
+        if point is not None:
+            continue
+        task = jobs.read_payload(row.stage, records[i].payload or {}, key=records[i].key)
+        assert isinstance(task, jobs.SearchTask)
+        known = records[: _ended_by(spec, i)]
+        earlier = [*(record.params for record in records[len(known) : first]), *points[: i - first]]
+        between = [queries.Past(earlier_point or {}, None, running=True) for earlier_point in earlier]
+        points[i - first] = (
+            propose(space, [*known, *between], sampler=sampler, seed=task.sampler_seed or 0)
+            if task.sobol is None
+            else task.sobol.as_dict()
+        )
+    proposal = points[-1]
     assert proposal is not None  # proposed in the loop's last iteration
     return proposal
 
 
-@functools.lru_cache(maxsize=50_000)
-def _past(ended: queries.TaskPoint) -> "Past":
-    from storage.studies.sampler import Past
-
-    return Past(ended.params, ended.score) if ended.state == "done" and ended.params else Past({}, None)
+def _ended_by(spec: Spec, number: int) -> int:
+    """Return how many trials have ended before this one of a search is proposed."""
+    return max(0, number + 1 - spec.search.lag)
 
 
-def _saved_by_others(row: TaskRecord, read: queries.PhasePoints) -> list[queries.TaskPoint]:
+def _saved_by_others(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> list[queries.TaskPoint]:
     """Return the trials up to this one, once the workers of earlier ones have saved their points or had time to.
 
     Each point depends on those before it, so workers that start together would each propose all of them. Where a
@@ -233,7 +227,8 @@ def _saved_by_others(row: TaskRecord, read: queries.PhasePoints) -> list[queries
     give_up_at = time.monotonic() + _PATIENCE_S
     while True:
         records = read.until(row.phase, row.id)
-        unsaved = sum(record.state == "running" and record.params is None for record in records[:-1])
+        others = records[_ended_by(spec, len(records) - 1) : -1]
+        unsaved = sum(record.state == "running" and record.params is None for record in others)
         left_s = give_up_at - time.monotonic()
         if not unsaved or left_s <= 0:
             return records

@@ -131,8 +131,8 @@ def storage_text(storage: object) -> str | None:
 
 def path(what: str, value: object) -> Path | None:
     """Return the path of a file or folder; raise SpecError if it is not one."""
-    given = text(what, value)
-    return None if given is None else Path(given)
+    folder = text(what, value)
+    return None if folder is None else Path(folder)
 
 
 def text(what: str, value: object) -> str | None:
@@ -147,7 +147,7 @@ def text(what: str, value: object) -> str | None:
 def texts(what: str, value: object) -> tuple[str, ...]:
     """Return a tuple of texts, from several or one."""
     several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-    return tuple(given for each in several if (given := text(what, each)) is not None)
+    return tuple(name for each in several if (name := text(what, each)) is not None)
 
 
 def model(what: str, value: object) -> str | None:

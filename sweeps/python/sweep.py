@@ -210,8 +210,8 @@ class Sweep:
                 size=arguments.size(size),
             )
             with arguments.without_script_folder():
-                made = requested(sweep._url, sweep._name, request)
-                create_sweep(sweep._url, sweep._name, made, data_dir=sweep._data_dir)
+                whole = requested(sweep._url, sweep._name, request)
+                create_sweep(sweep._url, sweep._name, whole, data_dir=sweep._data_dir)
         return sweep
 
     @classmethod

@@ -74,9 +74,9 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     if not done:
         counts = stage_counts(engine, sweep.id)
         stages = ((stage, counts[stage]) for stage in ("teachers", "search") if stage in counts)
-        there = ", ".join(f"{stage} {count.done}/{count.total}" for stage, count in stages if count.total)
+        progress = ", ".join(f"{stage} {count.done}/{count.total}" for stage, count in stages if count.total)
         raise NoResultsYet(
-            f"no search trial of {sweep.name} has finished ({there});"
+            f"no search trial of {sweep.name} has finished ({progress});"
             f" continue with: {local().line('launch', sweep.name)}"
         )
     (first,) = selection.rank(done, 1)

@@ -316,8 +316,8 @@ class Status:
     @property
     def display_stages(self) -> dict[str, StageCount]:
         """The stages with tasks, by display name."""
-        there = [stage for stage, count in self.stages.items() if count.total]
-        return {display_stage(stage, there): count for stage, count in self.stages.items() if stage in there}
+        stages = [stage for stage, count in self.stages.items() if count.total]
+        return {display_stage(stage, stages): count for stage, count in self.stages.items() if stage in stages}
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:

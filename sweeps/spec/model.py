@@ -193,11 +193,11 @@ class Spec(tables.SpecModel):
         """Return the level of the tests at a look, counted from 1, in words; by rule 3, of each strategy."""
         if not self.transfer.advises:
             return f"at the {percent(self.transfer.level(look)):g} % level"
-        given = {"looks": self.transfer.looks, "look": look, "targets": len(self.targets) or 1}
+        plan = {"looks": self.transfer.looks, "look": look, "targets": len(self.targets) or 1}
         tested: list[tuple[StrategyName, str]] = [("default", "an untuned default")]
         if self.targets:
             tested.append(("elsewhere", "values from elsewhere"))
-        levels = [f"{name} at {percent(level_of(key, **given)):.3g} %" for key, name in tested]
+        levels = [f"{name} at {percent(level_of(key, **plan)):.3g} %" for key, name in tested]
         return f"which tests {' and '.join(levels)}"
 
     @property

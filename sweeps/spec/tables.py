@@ -33,9 +33,9 @@ TableT = TypeVar("TableT", "Confirm", "Repeats")
 
 
 def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    again = next((value for value in values if values.count(value) > 1), None)
-    if again is not None:
-        raise ValueError(f"each of them once; {again} is there {values.count(again)} times")
+    repeated = next((value for value in values if values.count(value) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"each of them once; {repeated} is there {values.count(repeated)} times")
     return values
 
 
@@ -86,8 +86,8 @@ class Limits(SpecModel):
 
         finished_s: durations of the stage's done tasks.
         """
-        given = float(getattr(self, stage))
-        return given or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
+        limit = float(getattr(self, stage))
+        return limit or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
 
 
 class Retry(SpecModel):

@@ -189,28 +189,28 @@ def _strategy(
     gained, contrast = is_gain_shown([*gains.values()]), Contrast.of(beyond)
     enough = contrast is not None and contrast.n >= FEWEST_RUNS
     high = contrast.bounds(level)[1] if contrast is not None and enough else 0.0
-    shown, both = gained and high < 0, sorted(own.keys() & gains.keys())
+    is_shown, both = gained and high < 0, sorted(own.keys() & gains.keys())
     return Strategy(
         name=name,
         gain=estimate([*own.values()]),
         lost=estimate([*lost.values()]),
         share=ratio([own[n] for n in both], [gains[n] for n in both]) if gained and both else None,
-        shown=shown,
+        shown=is_shown,
         worse=enough and is_worse([*lost.values()], beyond, level),
-        needed=None if contrast is None or shown or contrast.mean >= 0 else _needed(contrast, next_level),
+        needed=None if contrast is None or is_shown or contrast.mean >= 0 else _needed(contrast, next_level),
     )
 
 
 def _here(gain: Estimate | None, gains: Sequence[float]) -> Strategy:
-    contrast, shown = Contrast.of(gains), bool(gains) and is_gain_shown(gains)
+    contrast, is_shown = Contrast.of(gains), bool(gains) and is_gain_shown(gains)
     return Strategy(
         name="here",
         gain=gain,
         lost=None,
-        share=Estimate(1.0, 1.0, 1.0, len(gains)) if shown else None,
-        shown=shown,
+        share=Estimate(1.0, 1.0, 1.0, len(gains)) if is_shown else None,
+        shown=is_shown,
         worse=False,
-        needed=None if contrast is None or shown or contrast.mean <= 0 else _needed(contrast, GAIN_LEVEL),
+        needed=None if contrast is None or is_shown or contrast.mean <= 0 else _needed(contrast, GAIN_LEVEL),
     )
 
 

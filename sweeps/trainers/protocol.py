@@ -467,8 +467,8 @@ class TrainerKind(Protocol):
 
     def describe(self, spec: Any, role: str) -> str:
         """Return the dataset of a role, and its models, for a note in the dashboard."""
-        shown: str = spec.role(role).shown
-        return shown
+        name: str = spec.role(role).shown
+        return name
 
     def seed_sd(self, spec: Any, *, searches: bool) -> tuple[float, float, str] | None:
         """Return the lowest and highest sd between seeds, or searches, of a difference, and the source of both."""

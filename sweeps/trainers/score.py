@@ -48,12 +48,12 @@ class Score:
         """The lowest and the highest score that can be stored."""
         return (-self.high, -self.low) if self.minimize else (self.low, self.high)
 
-    def decimals(self, digits: int, *shown: float) -> int:
+    def decimals(self, digits: int, *numbers: float) -> int:
         """Return the number of decimals for a column of numbers.
 
         digits: decimals of a percentage. In another unit the largest number has one significant digit more.
         """
-        largest = max(map(abs, shown), default=0.0)
+        largest = max(map(abs, numbers), default=0.0)
         if self.unit == "%" or not math.isfinite(largest) or largest == 0:
             return digits
         return max(0, digits - math.floor(math.log10(largest)))

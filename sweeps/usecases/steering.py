@@ -120,9 +120,9 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
         last = Phase("measure").name
         counts = next((phase.counts for phase in queries.phase_records(engine, sweep.id) if phase.name == last), {})
         measured = sum(counts.values())
-        again = [plan.measure_task(measured)] if 0 < counts.get("done", 0) == measured else []
+        more = [plan.measure_task(measured)] if 0 < counts.get("done", 0) == measured else []
         leave = _unavailable(engine, sweep)
-        return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
+        return plans.retry(engine, sweep.id, revision=sweep.revision, then=more, leave=leave)
 
 
 def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:

@@ -264,10 +264,10 @@ _VALIDATION = re.compile(r"\bvalidation (?:accuracy )?(-?\d+(?:\.\d+)?(?:e[+-]?\
 
 def reports(log: str, key: str) -> list[Report]:
     """Return what the training of a task said of its progress, from the stored end of its log."""
-    made = []
+    lines = []
     for line in map(read_line, log.splitlines()):
         match = re.search(rf" {re.escape(key)} (\d+) %: (.*)", line.text) if line.task == key else None
         if match is not None:
             score = _VALIDATION.search(match[2])
-            made.append(Report(int(match[1]) / 100, match[2], None if score is None else float(score[1])))
-    return made
+            lines.append(Report(int(match[1]) / 100, match[2], None if score is None else float(score[1])))
+    return lines

@@ -196,15 +196,15 @@ def earlier_training(
     if identity is None or not keys:
         return None
     done = jobs.read_finished(results.done(keys=keys), jobs.TransferTask, jobs.StudentOutcome)
-    same = (made for made in done if points.training_identity(spec, made.work, made.outcome.point) == identity)
+    same = (twin for twin in done if points.training_identity(spec, twin.work, twin.outcome.point) == identity)
     return next(same, None)
 
 
 def _copied(earlier: jobs.Job[jobs.TransferTask, jobs.StudentOutcome], run: Run, params: Mapping[str, Any]) -> Outcome:
     assert run.point is not None
     own = {"arm": run.arm, "blobs": {}, "same_as": earlier.outcome.same_as or earlier.key, **run.point.as_json()}
-    made = {name: value for name, value in earlier.outcome.as_json().items() if name not in _OF_ATTEMPT}
-    stored = jobs.StudentOutcome.model_validate(made | own)
+    values = {name: value for name, value in earlier.outcome.as_json().items() if name not in _OF_ATTEMPT}
+    stored = jobs.StudentOutcome.model_validate(values | own)
     attrs = _columns(stored, params) | {"same_as": stored.same_as}
     return Outcome(score=earlier.score, values=stored, attrs=attrs, epoch_values=stored.epoch_val_accuracy)
 

@@ -84,12 +84,12 @@ def image(docker: Docker) -> Iterator[str]:
 @pytest.fixture
 def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
     """Yield the stack with two workers and a created sweep."""
-    with stack(docker, image, tmp_path, **SETTINGS) as made:
+    with stack(docker, image, tmp_path, **SETTINGS) as compose:
         try:
-            made.run("up", "--detach", "--no-build", "--scale", "worker=2", timeout_s=UP_S)
-            yield made
+            compose.run("up", "--detach", "--no-build", "--scale", "worker=2", timeout_s=UP_S)
+            yield compose
         except (Failed, AssertionError):
-            print(made.logs())
+            print(compose.logs())
             raise
 
 
@@ -164,12 +164,12 @@ def test_two_workers_give_the_answer_although_one_container_is_killed(
 def test_prometheus_reads_the_service_with_its_token_and_answers_every_query_of_the_dashboard(
     docker: Docker, image: str, tmp_path: Path
 ) -> None:
-    with stack(docker, image, tmp_path, **SETTINGS) as made:
-        made.run("--profile", "monitoring", "up", "--detach", "--no-build", "init", "prometheus", timeout_s=UP_S)
+    with stack(docker, image, tmp_path, **SETTINGS) as compose:
+        compose.run("--profile", "monitoring", "up", "--detach", "--no-build", "init", "prometheus", timeout_s=UP_S)
         endpoint = "http://prometheus:9090/api/v1/query"
 
         def results(query: str) -> list[dict[str, Any]]:
-            answer = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
+            answer = json.loads(_ask_inside(compose, f"{endpoint}?{urlencode({'query': query})}"))
             assert answer["status"] == "success", query
             rows: list[dict[str, Any]] = answer["data"]["result"]
             return rows
@@ -187,19 +187,19 @@ def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> No
     grafana = _services()["grafana"]["image"]
     if not docker.has(grafana) and docker.call("pull", "--quiet", grafana).returncode != 0:
         pytest.skip(f"no image hub has {grafana} for this machine, and Debian has no Grafana for a stand-in")
-    with stack(docker, image, tmp_path, **SETTINGS) as made:
-        made.run("--profile", "monitoring", "up", "--detach", "--no-build", timeout_s=UP_S)
+    with stack(docker, image, tmp_path, **SETTINGS) as compose:
+        compose.run("--profile", "monitoring", "up", "--detach", "--no-build", timeout_s=UP_S)
         board = "http://grafana:3000/api/dashboards/uid/kd-sweeps"
-        answer = wait(lambda: _ask_inside(made, board, check=False), "Grafana answers", seconds=120)
+        answer = wait(lambda: _ask_inside(compose, board, check=False), "Grafana answers", seconds=120)
         assert json.loads(answer)["dashboard"]["title"] == "kd-sweeps"
 
 
-def _ask_inside(made: Stack, url: str, *, check: bool = True) -> str:
+def _ask_inside(compose: Stack, url: str, *, check: bool = True) -> str:
     """Return the answer of an unpublished service; check: it must answer."""
     program = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=10).read().decode())"
-    done = made.call("exec", "--no-TTY", "service", "python", "-c", program)
-    assert not check or done.returncode == 0, done.stderr
-    return done.stdout
+    result = compose.call("exec", "--no-TTY", "service", "python", "-c", program)
+    assert not check or result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def _done(sweep: str) -> int:

@@ -41,8 +41,8 @@ class Digits:
         """Fit one regression on half of the images, drawn by the seed."""
         began, point = time.perf_counter(), run.point or Point.of({})
         pixels, labels = self._part(run, "train")
-        drawn = np.random.default_rng(run.seed).choice(len(labels), len(labels) // 2, replace=False)
-        self.model = LogisticRegression(C=point["C"], tol=point["tol"], max_iter=60).fit(pixels[drawn], labels[drawn])
+        rows = np.random.default_rng(run.seed).choice(len(labels), len(labels) // 2, replace=False)
+        self.model = LogisticRegression(C=point["C"], tol=point["tol"], max_iter=60).fit(pixels[rows], labels[rows])
         progress(1.0, "fitted")
         score = float(self.model.score(*self._part(run, "validation")))
         return Trained(score=score, train_s=time.perf_counter() - began, size=self.model.coef_.size)

@@ -49,14 +49,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_an_added_operation_is_answered_locally_and_over_http(finished: str, tmp_path: Path) -> None:
     args = SweepArgs(name="s")
-    here = LocalClient(resolve(finished)).ask(PACE, args)
-    assert set(here.seconds) == {"search", "confirm", "native", "transfer"}
+    answer = LocalClient(resolve(finished)).ask(PACE, args)
+    assert set(answer.seconds) == {"search", "confirm", "native", "transfer"}
     before = len(routes.router.routes)
     routes.add_route(routes.router, PACE)
     try:
         with serving(finished, folder=tmp_path, tokens=TOKENS) as service:
-            assert HttpClient(service.url, VIEWER).ask(PACE, args) == here
-            assert service.ask("/api/v1/sweeps/s/pace", token=VIEWER).json == plain(PACE.kind, here)
+            assert HttpClient(service.url, VIEWER).ask(PACE, args) == answer
+            assert service.ask("/api/v1/sweeps/s/pace", token=VIEWER).json == plain(PACE.kind, answer)
             assert service.ask("/api/v1/sweeps/s/pace").status == 401
     finally:
         del routes.router.routes[before:]
@@ -64,11 +64,11 @@ def test_an_added_operation_is_answered_locally_and_over_http(finished: str, tmp
 
 def test_an_added_arm_is_trained_and_an_added_figure_is_on_the_page(finished: str) -> None:
     with open_sweep(finished, "s") as (engine, sweep):
-        made = files(load(engine, sweep))
-    page = made["report.html"]
+        pages = files(load(engine, sweep))
+    page = pages["report.html"]
     assert "Strong penalty" in page
     assert "How many trials each of 2 searches made." in page
-    assert any("trials-made" in name for name in made)
+    assert any("trials-made" in name for name in pages)
 
 
 def test_a_loss_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:

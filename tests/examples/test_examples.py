@@ -48,7 +48,7 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
         pytest.skip("torch is not installed")
     # A script finds modules in its own folder; its workers get only the paths that the example passes on.
     code = f"import sys; sys.path[0] = {str(REPOSITORY / 'examples')!r}\n{_RUN}"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, name, json.dumps(TINY | MORE[name])],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))},
@@ -56,8 +56,8 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    tasks, temperature, more = json.loads(done.stdout.splitlines()[-1])
+    assert result.returncode == 0, result.stderr[-3000:]
+    tasks, temperature, more = json.loads(result.stdout.splitlines()[-1])
     assert tasks == 7, "a teacher, two trials, one to confirm, two arms, one measurement"
     assert 1 <= temperature <= 20
     assert list(more) == (["beta"] if name == "own_data_and_loss" else [])

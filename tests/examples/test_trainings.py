@@ -84,10 +84,10 @@ def test_scikit_learns_digits_are_distilled_without_keras(folder: Path) -> None:
     own = ["--train", "./sklearn_digits.py:train", "--space", "temperature=1.0:20.0:log", "--space", "alpha=0.0:1.0"]
     own += ["--set", "trainer.untreated.alpha=1.0"]
     own += ["--set", "trainer.defaults.default={temperature=4.0, alpha=0.5}"]
-    made = kd_sweeps_alone(folder, "create", "digits", *own, *FEW)
-    assert made.returncode == 0, made.stderr
-    worked = kd_sweeps_alone(folder, "worker", "digits")
-    assert worked.returncode == 0, worked.stderr[-3000:]
+    create = kd_sweeps_alone(folder, "create", "digits", *own, *FEW)
+    assert create.returncode == 0, create.stderr
+    worker = kd_sweeps_alone(folder, "worker", "digits")
+    assert worker.returncode == 0, worker.stderr[-3000:]
     audit = kd_sweeps_alone(folder, "status", "digits", "--audit")
     assert "audit: 7 planned, 7 accounted for, 0 violations, 0 warnings" in audit.stdout + audit.stderr
     page = kd_sweeps_alone(folder, "report", "digits").stdout
@@ -114,7 +114,7 @@ def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, sha
     planned = kd_sweeps_alone(folder, "create", "tutorial", "pytorch_tutorial.toml", "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "tested by pytorch_tutorial.py:test" in planned.stdout + planned.stderr
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _RESUMED, str(shared_data / "cifar10-12k.npz")],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))},
@@ -122,8 +122,8 @@ def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, sha
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    whole, killed, fractions = json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr[-3000:]
+    whole, killed, fractions = json.loads(result.stdout)
     assert whole == killed
     assert fractions == [0.75, 1.0], "it must resume at the third epoch"
     trained, test = whole

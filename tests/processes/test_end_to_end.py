@@ -89,9 +89,9 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     killed = workers.pop(wait_until(in_the_search, "no worker reached the search", 300)[0])
     killed.kill()
     killed.communicate()
-    (left,) = workers.values()
-    _, err = left.communicate(timeout=600)
-    assert left.returncode == 0, err
+    (survivor,) = workers.values()
+    _, err = survivor.communicate(timeout=600)
+    assert survivor.returncode == 0, err
     engine.dispose()
     yield url
     with admin.connect() as connection:
@@ -124,10 +124,12 @@ def test_one_undisturbed_worker_on_sqlite_gives_the_same_answer_to_the_last_bit(
     worker = _worker(url, "micro", tmp_path / "alone")
     _, err = worker.communicate(timeout=300)
     assert worker.returncode == 0, err
-    here, there = ({task.key: (task.params, task.score) for task in _tasks(storage)} for storage in (finished, url))
-    measure = [key for key in here if key.startswith("measure")]
-    assert {key: here[key] for key in here if key not in measure} == {
-        key: there[key] for key in there if key not in measure
+    results, repeated = (
+        {task.key: (task.params, task.score) for task in _tasks(storage)} for storage in (finished, url)
+    )
+    measure = [key for key in results if key.startswith("measure")]
+    assert {key: results[key] for key in results if key not in measure} == {
+        key: repeated[key] for key in repeated if key not in measure
     }
     assert answer_of(finished, "micro") == answer_of(url, "micro") is not None
 
@@ -184,8 +186,8 @@ def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None
 
 
 def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
-    again, stored = _run(finished, "native.search#3")
-    assert again == stored
+    repeated, stored = _run(finished, "native.search#3")
+    assert repeated == stored
 
 
 def test_logits_of_other_training_images_are_refused(finished: str) -> None:

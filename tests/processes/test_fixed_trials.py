@@ -65,10 +65,10 @@ def test_the_network_of_autokeras_is_retrained_with_each_seed(tmp_path: Path) ->
     (point,) = searched["curve"]
     assert point[0] > 0
     assert point[1] == pytest.approx(searched["val_accuracy"])
-    again = [outcome(tasks[f"transfer#target.autokeras.{repeat}"]) for repeat in range(2)]
-    assert [student["parameters"] for student in again] == [searched["parameters"]] * 2
-    assert all(0 <= student["test_accuracy"] <= 1 for student in again)
-    assert again[0]["seed"] == outcome(tasks["transfer#target.best.0"])["seed"]
+    students = [outcome(tasks[f"transfer#target.autokeras.{repeat}"]) for repeat in range(2)]
+    assert [student["parameters"] for student in students] == [searched["parameters"]] * 2
+    assert all(0 <= student["test_accuracy"] <= 1 for student in students)
+    assert students[0]["seed"] == outcome(tasks["transfer#target.best.0"])["seed"]
     (row,) = [line for line in report("s", storage=url).splitlines() if line.startswith("| AutoKeras' network (`auto")]
     assert "(n=2)" in row
 

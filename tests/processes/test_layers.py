@@ -58,7 +58,7 @@ print(json.dumps(answers), file=sys.stderr)
 
 def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, frozenset[str]]]:
     """Run commands with an empty home, in one process: exit code, output and modules loaded so far, for each."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
         cwd=folder,
         env=clean_environment() | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
@@ -66,8 +66,8 @@ def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, fr
         text=True,
         check=True,
     )
-    texts = done.stdout.split("----\n")[1:]
-    answers = json.loads(done.stderr.splitlines()[-1])
+    texts = result.stdout.split("----\n")[1:]
+    answers = json.loads(result.stderr.splitlines()[-1])
     return [(code, text, frozenset(names)) for (code, names), text in zip(answers, texts, strict=True)]
 
 
@@ -119,8 +119,8 @@ def test_commands_import_nothing_heavy_and_write_only_the_requested_file(home: P
 def test_a_worker_imports_neither_reports_nor_launches() -> None:
     """A launch starts a worker on each core, and each pays for its imports."""
     program = "import sys, sweeps.usecases.work; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    modules = set(done.stdout.split())
+    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    modules = set(result.stdout.split())
     assert modules & (HEAVY | {"rich", "filelock"}) == set()
     rooms = ("sweeps.report.", "sweeps.findings", "sweeps.query", "sweeps.launch.launcher", "sweeps.launch.supervisor")
     assert [name for name in sorted(modules) if name.startswith(rooms)] == []

@@ -52,8 +52,8 @@ def test_ctrl_c_even_twice_returns_the_tasks_and_the_process_continues(tmp_path:
     process.send_signal(signal.SIGINT)  # people click twice, and a notebook's kernel must survive it
     out, err = process.communicate(timeout=60)
     assert out == "interrupted: s was stopped; nothing is lost. To resume: sweep.run()\ncontinues\n", err
-    again, err = _started(tmp_path / "again", url).communicate(timeout=240)
-    assert again == "ended 1.0\ncontinues\n", err
+    out, err = _started(tmp_path / "again", url).communicate(timeout=240)
+    assert out == "ended 1.0\ncontinues\n", err
     assert "100 %" in err, "without a terminal, lines show the progress"
     assert {task.state for task in records(url).values()} == {"done"}
 
@@ -120,7 +120,7 @@ def build(input_shape, classes):
 def test_a_script_without_a_main_guard_may_create_a_sweep_with_its_own_function(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_SCRIPT)
     (tmp_path / "what_i_build.py").write_text(_BUILD)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "script.py"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -128,7 +128,7 @@ def test_a_script_without_a_main_guard_may_create_a_sweep_with_its_own_function(
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "Sweep.open('s', storage='sqlite:///a.db')\n"
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "Sweep.open('s', storage='sqlite:///a.db')\n"
     with open_sweep(f"sqlite:///{tmp_path}/a.db", "s") as (_, sweep):
         assert sweep.spec["source"]["student"] == "what_i_build:build"

@@ -118,8 +118,8 @@ def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def _typed(url: str, *arguments: str) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "sweeps.cli", *arguments, "--storage", url]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout, result.stderr
 
 
 @pytest.mark.slow

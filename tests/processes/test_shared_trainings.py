@@ -64,14 +64,18 @@ def test_a_shared_training_names_its_original_and_has_its_result(finished: str) 
     shared = {key: job for key, job in jobs.items() if job.outcome.same_as}
     assert shared, "the default is in every race, so it wins one, or both searches end at one point"
     for job in shared.values():
-        made = jobs[job.outcome.same_as]
-        assert not made.outcome.same_as
-        assert (made.work.role, made.work.group, made.work.seed) == (job.work.role, job.work.group, job.work.seed)
-        assert (made.score, made.outcome.test_accuracy) == (job.score, job.outcome.test_accuracy)
-        assert (made.outcome.point, made.outcome.train_s) == (job.outcome.point, job.outcome.train_s)
+        original = jobs[job.outcome.same_as]
+        assert not original.outcome.same_as
+        assert (original.work.role, original.work.group, original.work.seed) == (
+            job.work.role,
+            job.work.group,
+            job.work.seed,
+        )
+        assert (original.score, original.outcome.test_accuracy) == (job.score, job.outcome.test_accuracy)
+        assert (original.outcome.point, original.outcome.train_s) == (job.outcome.point, job.outcome.train_s)
         assert job.outcome.arm == job.work.arm
         assert job.outcome.blobs == {}
-        assert job.row.trial_number != made.row.trial_number
+        assert job.row.trial_number != original.row.trial_number
         assert not job.key.endswith("best.0"), "a student whose model is kept must be trained"
     assert violations(finished) == []
 

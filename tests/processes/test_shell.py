@@ -46,19 +46,19 @@ def test_a_shell_completes_the_name_of_a_sweep(
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell}")
     created(f"sqlite:///{tmp_path}/kd-sweeps.db", name="mnist-kd")
-    done = subprocess.run(
+    result = subprocess.run(
         [shell, "-c", COMPLETE[shell]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert "mnist-kd" in done.stdout
-    assert done.stderr == ""
+    assert "mnist-kd" in result.stdout
+    assert result.stderr == ""
 
 
 def test_it_starts_as_a_module_and_imports_no_package_of_the_current_folder(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     (tmp_path / "typer.py").write_text("raise SystemExit('taken from the current folder')")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "sweeps", "list"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("kd-sweeps: no storage at sqlite:///kd-sweeps.db")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("kd-sweeps: no storage at sqlite:///kd-sweeps.db")

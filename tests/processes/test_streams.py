@@ -27,10 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     """Run a line of bash in which $KD is kd-sweeps; (exit code, stdout, stderr)."""
     known = {"PYTHONPATH": str(REPOSITORY), "KD": f"{sys.executable} -m sweeps.cli", **environment}
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", line], cwd=folder, env=clean_environment() | known, capture_output=True, timeout=60
     )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,10 @@ def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
         if match[0] == "$$":
             return "$"
         assert match["name"], f"not a form that this test knows: {match.string}"
-        given = variables.get(match["name"], "")
-        if match["how"] == ":?" and not given:
+        value = variables.get(match["name"], "")
+        if match["how"] == ":?" and not value:
             raise ComposeError(f"required variable {match['name']} is missing a value: {match['text']}")
-        return given or match["text"]
+        return value or match["text"]
 
     if isinstance(value, str):
         return _VARIABLE.sub(fill, value)

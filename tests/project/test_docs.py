@@ -120,13 +120,13 @@ def test_the_commands_of_the_page_on_removal_leave_nothing(tmp_path: Path, monke
     for variable in ("KD_SWEEPS_CACHE", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(home))
-    written = (
+    files = (
         home / ".cache" / "kd-sweeps" / "datasets" / "mnist.npz",
         home / ".local" / "state" / "kd-sweeps" / "log" / "mnist-kd" / "worker.log",
         home / ".bash_completions" / "kd-sweeps.sh",
         folder / "mnist-kd-report" / "report.html",
     )
-    for file in written:
+    for file in files:
         file.parent.mkdir(parents=True)
         file.touch()
     (home / ".bashrc").write_text("alias l=ls\nsource '~/.bash_completions/kd-sweeps.sh'\n")
@@ -138,21 +138,21 @@ def test_the_commands_of_the_page_on_removal_leave_nothing(tmp_path: Path, monke
     for line in "".join(blocks[:3]).splitlines():  # later ones remove the program, or need servers
         code, lines = run(line, folder)
         assert code == 0, "\n".join([line, *lines])
-    left = {path.name for path in (*home.rglob("*"), *folder.rglob("*")) if path.is_file()}
-    assert left - {"kd-sweeps", "python", "keras.json"} == {".bashrc", ".bashrc.old"}  # the first two are of this test
+    names = {path.name for path in (*home.rglob("*"), *folder.rglob("*")) if path.is_file()}
+    assert names - {"kd-sweeps", "python", "keras.json"} == {".bashrc", ".bashrc.old"}  # the first two are of this test
     assert (home / ".bashrc").read_text() == "alias l=ls\n"
 
 
 @pytest.mark.slow
 def test_the_docs_build_without_a_warning(tmp_path: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path / "html")],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert result.returncode == 0, result.stderr[-3000:]
     assert (tmp_path / "html" / "reference" / "cli.html").is_file()
 
 
@@ -171,8 +171,8 @@ print(json.dumps([list(column) for column in zip(*results)]))
 @pytest.mark.processes
 def test_the_students_of_the_tutorial_score_alike_on_every_processor(tmp_path: Path) -> None:
     """OpenBLAS uses the kernels of other processors: rounding changes the weights, and scores by at most one image."""
-    written, *_ = steps((DOCS / "tutorial.md").read_text(encoding="utf-8"))
-    assert run(written.command, tmp_path) == (0, [])
+    step, *_ = steps((DOCS / "tutorial.md").read_text(encoding="utf-8"))
+    assert run(step.command, tmp_path) == (0, [])
     printed = [
         subprocess.run(
             [sys.executable, "-c", _STUDENTS],
@@ -184,7 +184,7 @@ def test_the_students_of_the_tutorial_score_alike_on_every_processor(tmp_path: P
         )
         for kind in ("Nehalem", "Haswell", "SkylakeX")
     ]
-    scores, weights = zip(*(json.loads(done.stdout) for done in printed), strict=True)
+    scores, weights = zip(*(json.loads(result.stdout) for result in printed), strict=True)
     for student in zip(*scores, strict=True):
         for measured in zip(*student, strict=True):
             assert max(measured) - min(measured) < 1.5 / 597, "more than one test image"

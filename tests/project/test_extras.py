@@ -112,10 +112,10 @@ def folder(
 def _install(wheel: Path, extra: str, place: Path) -> Path:
     """Create an environment of the wheel with an extra or without; return the folder of its programs."""
     run(sys.executable, "-m", "venv", place, folder=place.parent)
-    wanted = f"{wheel}[{extra}]" if extra else wheel
+    requirement = f"{wheel}[{extra}]" if extra else wheel
     # Modules are compiled on first use: compiling all of TensorFlow takes minutes.
     how = ["--no-compile"] if extra else []
-    run(place / "bin" / "python", "-m", "pip", "install", "--quiet", *how, wanted, folder=place.parent)
+    run(place / "bin" / "python", "-m", "pip", "install", "--quiet", *how, requirement, folder=place.parent)
     return place / "bin"
 
 
@@ -141,9 +141,9 @@ def test_the_base_install_reads_and_steers_and_names_the_missing_extra(base: Pat
         assert bool(run(command, *words, folder=folder).stdout) is not silent, words
     for what, words, extra in REFUSED:
         before = sorted(folder.iterdir())
-        done = run(command, *words, folder=folder, codes=(2,))
+        result = run(command, *words, folder=folder, codes=(2,))
         line = f"kd-sweeps: {what} needs more packages: pip install 'kd-sweeps[{extra}]'"
-        assert (done.stderr.splitlines()[-1], done.stdout) == (line, ""), words
+        assert (result.stderr.splitlines()[-1], result.stdout) == (line, ""), words
         assert sorted(folder.iterdir()) == before, f"{words} left a file"
 
 
@@ -170,8 +170,8 @@ def test_the_base_install_opens_a_sweep_in_python_with_the_answers_of_a_full_ins
 
 def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> None:
     (folder / "runs.csv").write_text(long(), encoding="utf-8")
-    done = run(base / "kd-sweeps", "judge", "runs.csv", folder=folder)
-    assert "Use kd: it is better than none." in done.stdout
+    result = run(base / "kd-sweeps", "judge", "runs.csv", folder=folder)
+    assert "Use kd: it is better than none." in result.stdout
     assert json.loads(run(base / "kd-sweeps", "judge", "runs.csv", "-f", "json", folder=folder).stdout)["rows"] == 8
     for words, what, extra in (
         (("judge", "runs.csv", "-o", "page"), "judge --output", "report"),
@@ -195,8 +195,8 @@ def test_train_plans_and_completes_a_sweep_of_a_users_trainer(installed: Program
     assert "DIFFERS" not in run(command, "verify", "d.kdsweep", folder=folder).stdout
     run(command, "import", "d.kdsweep", "--as", "e", folder=folder)
     run(command, "create", "tiny", "--preset", "tiny", folder=folder)  # its digits come with scikit-learn
-    done = run(command, "launch", "tiny", folder=folder, codes=(2,))
-    assert done.stderr.endswith("launch needs more packages: pip install 'kd-sweeps[keras]'\n")
+    result = run(command, "launch", "tiny", folder=folder, codes=(2,))
+    assert result.stderr.endswith("launch needs more packages: pip install 'kd-sweeps[keras]'\n")
 
 
 def test_report_draws_the_page(installed: Programs, folder: Path) -> None:
@@ -210,9 +210,9 @@ def test_report_draws_the_page(installed: Programs, folder: Path) -> None:
 def test_keras_trains_a_distillation(installed: Programs, folder: Path) -> None:
     command = installed("keras") / "kd-sweeps"
     words = [f"--set={key}={value}" for key, value in FEW.items()]
-    done = run(command, "run", "k", "--preset", "tiny", *words, "--workers", "2", folder=folder)
-    assert "tuned on digits still work on digits-rgb?" in done.stdout
-    assert "the page with its figures needs more packages: pip install 'kd-sweeps[report]'" in done.stderr
+    result = run(command, "run", "k", "--preset", "tiny", *words, "--workers", "2", folder=folder)
+    assert "tuned on digits still work on digits-rgb?" in result.stdout
+    assert "the page with its figures needs more packages: pip install 'kd-sweeps[report]'" in result.stderr
     assert "0 violations, 0 warnings" in run(command, "status", "k", "--audit", folder=folder).stdout
     assert "identical" in run(command, "replay", "k", "--sample", "1", folder=folder).stdout
     run(command, "export", "k", "-o", "student.keras", folder=folder)
@@ -256,8 +256,8 @@ def test_server_serves_the_pages_and_the_dashboard(installed: Programs, folder: 
 
 def test_ray_looks_for_its_cluster(installed: Programs, folder: Path) -> None:
     words = ("launch", "s", "--on", "ray", "--workers", "1", "--storage", "postgresql://nobody@127.0.0.1:9/none")
-    done = run(installed("ray") / "kd-sweeps", *words, folder=folder, codes=(1,))
-    assert "--on ray: no Ray cluster" in done.stderr
+    result = run(installed("ray") / "kd-sweeps", *words, folder=folder, codes=(1,))
+    assert "--on ray: no Ray cluster" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="Postgres does not run as root")
@@ -274,8 +274,8 @@ def test_database_starts_a_postgres(installed: Programs, folder: Path) -> None:
 def test_a_tracker_gets_every_training_once(installed: Programs, folder: Path, tracker: str) -> None:
     command = installed(tracker) / "kd-sweeps"
     words = ("export", "s", "--to", tracker, "-o", "runs")
-    written, _, there = run(command, *words, folder=folder).stdout.partition(" written into runs, ")
-    assert (int(written.split()[0]) > 50, there) == (True, "0 already there\n")
+    written, _, rest = run(command, *words, folder=folder).stdout.partition(" written into runs, ")
+    assert (int(written.split()[0]) > 50, rest) == (True, "0 already there\n")
     assert run(command, *words, folder=folder).stdout.startswith("0 runs written into runs, ")
 
 

@@ -41,9 +41,9 @@ def tried(tmp_path: Path) -> Path:
     example = (folder / "try" / "secret.env.example").read_text()
     secret = example.replace("PASSWORD", "a-pass_word").replace(" TOKEN", f" {OPERATOR}")
     (folder / "try" / "secret.env").write_text(secret)
-    (mine,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    (overlay,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     (folder / "mine").mkdir()
-    (folder / "mine" / "kustomization.yaml").write_text(mine)
+    (folder / "mine" / "kustomization.yaml").write_text(overlay)
     return folder
 
 
@@ -77,13 +77,13 @@ def test_the_overlay_of_the_page_names_image_sweep_and_number_of_workers(tried: 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on the PATH")
 @pytest.mark.parametrize("overlay", ["base", "try", "mine"])
 def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
-    done = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    result = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
 
     def ordered(rendered: list[Manifest]) -> list[Manifest]:
         return sorted(rendered, key=lambda item: (item["kind"], item["metadata"]["name"]))
 
-    assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
+    assert ordered(list(yaml.safe_load_all(result.stdout))) == ordered(render(tried / overlay))
 
 
 def test_the_secrets_of_the_base_are_those_that_its_header_creates() -> None:
@@ -103,8 +103,8 @@ def test_the_secrets_of_the_base_are_those_that_its_header_creates() -> None:
 
 
 def test_no_secret_is_in_a_file_of_the_repository() -> None:
-    kept = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert not [name for name in kept.stdout.splitlines() if name.endswith("secret.env")]
+    listing = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert not [name for name in listing.stdout.splitlines() if name.endswith("secret.env")]
     assert "secret.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
 
 
@@ -128,7 +128,7 @@ def test_the_projects_containers_run_one_image_as_its_user_with_its_writable_fol
     dockerfile = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert "USER 1000:1000" in dockerfile
     assert "WORKDIR /home/kd" in dockerfile
-    rendered = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
+    rendered = {name: container for name, container in containers(manifests) if container["image"] == "kd-sweeps"}
     assert set(rendered) == OURS
     for name, container in rendered.items():
         mounted = {mount["mountPath"] for mount in container["volumeMounts"]}

@@ -70,12 +70,14 @@ def test_every_dependency_is_pinned_in_its_range_on_every_platform(platform: tup
     environment = {"sys_platform": system, "platform_system": name, "platform_machine": machine}
     environment |= {"python_version": python, "python_full_version": f"{python}.9"}
     locked = _locked()
-    for wanted in map(Requirement, _wanted()):
-        lines = [line for line, _ in locked.get(canonicalize_name(wanted.name), [])]
-        here = [line for line in lines if line.marker is None or line.marker.evaluate(environment)]
-        assert len(here) == 1, f"{wanted}: {len(here)} lines of the lock apply; type: make lock"
-        (specifier,) = here[0].specifier
-        assert wanted.specifier.contains(specifier.version), f"{wanted}, but {here[0]} is locked; type: make lock"
+    for requirement in map(Requirement, _wanted()):
+        lines = [line for line, _ in locked.get(canonicalize_name(requirement.name), [])]
+        pins = [line for line in lines if line.marker is None or line.marker.evaluate(environment)]
+        assert len(pins) == 1, f"{requirement}: {len(pins)} lines of the lock apply; type: make lock"
+        (specifier,) = pins[0].specifier
+        assert requirement.specifier.contains(specifier.version), (
+            f"{requirement}, but {pins[0]} is locked; type: make lock"
+        )
 
 
 def test_the_image_has_the_tested_versions_and_no_test_tools() -> None:

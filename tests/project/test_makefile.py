@@ -52,9 +52,9 @@ def test_make_without_a_target_lists_the_targets_and_installs_nothing(checkout: 
 
 
 def test_without_python_and_uv_make_says_what_to_install_in_one_line(checkout: Path, tmp_path: Path) -> None:
-    done = _make("lint", folder=checkout, path=_tools(tmp_path / "bin", python3="echo Python 3.9.6; exit 1"))
-    (line,) = [line for line in done.stderr.splitlines() if not line.startswith(("make", "Setting up"))]
-    assert done.returncode != 0
+    result = _make("lint", folder=checkout, path=_tools(tmp_path / "bin", python3="echo Python 3.9.6; exit 1"))
+    (line,) = [line for line in result.stderr.splitlines() if not line.startswith(("make", "Setting up"))]
+    assert result.returncode != 0
     assert "Python 3.11, 3.12 or 3.13" in line
     assert "3.9.6" in line
     assert not (checkout / ".venv").exists()

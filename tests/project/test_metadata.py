@@ -67,5 +67,5 @@ def test_the_targets_that_pages_name_exist() -> None:
 
 
 def test_no_generated_file_of_the_docs_is_kept() -> None:
-    kept = subprocess.run(["git", "ls-files", "docs"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert not [name for name in kept.stdout.splitlines() if "_build" in name or name.endswith((".html", ".pyc"))]
+    listing = subprocess.run(["git", "ls-files", "docs"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert not [name for name in listing.stdout.splitlines() if "_build" in name or name.endswith((".html", ".pyc"))]

@@ -75,7 +75,7 @@ print("finished", space["sweep"].status.fraction)
 
 @pytest.mark.slow
 def test_its_cells_still_run(tmp_path: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _RUN],
         input=json.dumps(["".join(cell["source"]) for cell in _code()]),
         cwd=tmp_path,
@@ -84,8 +84,8 @@ def test_its_cells_still_run(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = done.stdout.splitlines()
+    assert result.returncode == 0, result.stderr[-3000:]
+    lines = result.stdout.splitlines()
     assert lines[-1] == "finished 1.0"
     assert lines.count("_repr_html_ True") >= 2
     assert "_repr_svg_ True" in lines

@@ -39,30 +39,30 @@ def _typed() -> list[list[str]]:
 
 def test_every_command_exists_and_every_command_is_named() -> None:
     commands = {words.split()[0] for words in _commands()}
-    named = set(re.findall(r"`(?:\.venv/bin/)?kd-sweeps ([a-z]+(?:-[a-z]+)*)", all_text())) | {
+    names = set(re.findall(r"`(?:\.venv/bin/)?kd-sweeps ([a-z]+(?:-[a-z]+)*)", all_text())) | {
         words[1] for words in _typed()
     }
-    assert named - commands == set()
-    assert commands - named == set()
+    assert names - commands == set()
+    assert commands - names == set()
 
 
 def test_every_option_that_is_typed_exists() -> None:
     commands = _commands()
     assert len(_typed()) > 40
     for words in _typed():
-        called = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
+        command = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
         ours = words[: words.index("--")] if "--" in words else words  # the rest goes to another program
-        given = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
-        assert given - commands[called] == set(), words
+        options = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
+        assert options - commands[command] == set(), words
 
 
 def test_which_command_has_a_line_for_every_command() -> None:
     spans = [shlex.split(span) for span in code_spans((DOCS / "which-command.md").read_text(encoding="utf-8"))]
     typed = [words for words in spans if words[0] == "kd-sweeps" and words[1] != "COMMAND"]
     commands = _commands()
-    named = [next(name for name in (" ".join(words[1:3]), words[1]) if name in commands) for words in typed]
-    assert set(named) == set(commands)
-    for name, words in zip(named, typed, strict=True):
+    names = [next(name for name in (" ".join(words[1:3]), words[1]) if name in commands) for words in typed]
+    assert set(names) == set(commands)
+    for name, words in zip(names, typed, strict=True):
         assert {word for word in words if word.startswith("-")} - commands[name] == set(), words
 
 

@@ -58,8 +58,8 @@ def test_the_wheel_holds_modules_templates_types_and_licence_and_nothing_else(wh
     assert {"sweeps/report/templates/page.html", "sweeps/contrib/server/templates/live.js"} <= ours
     assert any(name.endswith("licenses/LICENSE") for name in names)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert len(wanted) == len(project["dependencies"])
+    requirements = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert len(requirements) == len(project["dependencies"])
     assert (fields["License-Expression"], fields["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
 
 
@@ -73,9 +73,9 @@ def test_the_packages_match_the_wheel_and_are_typed(environment: Path, tmp_path:
 
 def test_preset_tiny_runs_from_any_folder(environment: Path, tmp_path: Path, shared_data: Path) -> None:
     weights = {"KERAS_HOME": str(shared_data / "keras")}  # for MobileNet's weights, without a download
-    done = run(environment / "kd-sweeps", "run", "tiny", "--preset", "tiny", folder=tmp_path, **weights)
-    assert "tuned on digits still work on digits-rgb?" in done.stdout
-    assert "78 of 78 tasks done" in done.stdout
+    result = run(environment / "kd-sweeps", "run", "tiny", "--preset", "tiny", folder=tmp_path, **weights)
+    assert "tuned on digits still work on digits-rgb?" in result.stdout
+    assert "78 of 78 tasks done" in result.stdout
     assert (tmp_path / "kd-sweeps.db").is_file()
     assert (tmp_path / "tiny-report" / "report.html").is_file()
     audit = run(environment / "kd-sweeps", "status", "tiny", "--audit", folder=tmp_path)

@@ -214,5 +214,5 @@ def _checked(where: str, values: Any, model: type[Any]) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"])) or "it"
-        got = "" if problem["type"] == "missing" else f" is {repr(problem['input'])[:_TOO_LONG]}"
-        raise ArchiveBroken(f"{where}: {field}{got} ({problem['msg'].removeprefix('Value error, ')})") from error
+        value = "" if problem["type"] == "missing" else f" is {repr(problem['input'])[:_TOO_LONG]}"
+        raise ArchiveBroken(f"{where}: {field}{value} ({problem['msg'].removeprefix('Value error, ')})") from error

@@ -218,8 +218,8 @@ class SweepLines:
             "workers": (line.name for line in self.workers),
         }
         for kind, keys in unique.items():
-            if twice := [key for key, number in Counter(keys).items() if number > 1]:
-                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} appears twice")
+            if repeated := [key for key, number in Counter(keys).items() if number > 1]:
+                raise ArchiveBroken(f"{kind}.jsonl: {repeated[0]} appears twice")
         phases, tasks = {line.name for line in self.phases}, {line.key for line in self.tasks}
         for phase in self.phases:
             if unknown := [need.phase for need in _needs(phase) if need.phase not in phases]:

@@ -112,8 +112,8 @@ def _refuse_differing(archive: Archive, path: Path) -> None:
     # Otherwise the fault would surface later, when the sweep is read.
     for check in consistency_checks(archive):
         if check.differs:
-            all_ = local().line("verify", str(path))
-            raise ArchiveBroken(f"{path}: {check.what}: {check.differs}; all differences: {all_}")
+            command = local().line("verify", str(path))
+            raise ArchiveBroken(f"{path}: {check.what}: {check.differs}; all differences: {command}")
 
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:

@@ -100,11 +100,11 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
 
 def _taken(stored: StoredSweep) -> Iterator[Check]:
     """Yield trainings that claim to be another one that is missing or has another result."""
-    made = {done.key: done for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome)}
-    for key, done in made.items():
+    students = {done.key: done for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome)}
+    for key, done in students.items():
         if not (same := done.outcome.same_as):
             continue
-        other = made.get(same)
+        other = students.get(same)
         if other is None or other.outcome.same_as or _identity(stored, other) != _identity(stored, done):
             yield Check(f"outcome of {key}", f"it claims to be {same}, which is not one of its trainings")
         elif (other.score, other.outcome.test_accuracy) != (done.score, done.outcome.test_accuracy):
@@ -154,8 +154,8 @@ def _scored(stored: StoredSweep, models: Mapping[str, jobs.Measured]) -> Iterato
             if key not in models or blobs.get(key, {}).get("model") != scored.digest:
                 continue
             for name in ("test_accuracy", "int8_bytes", "int8_test_accuracy", "int8_test_images", "int8_reason"):
-                if (here := getattr(scored, name)) != (there := getattr(models[key], name)):
-                    yield Check(f"{done.key} of {key}", f"it says {name} {here}, and the last measurement {there}")
+                if (copied := getattr(scored, name)) != (measured := getattr(models[key], name)):
+                    yield Check(f"{done.key} of {key}", f"it says {name} {copied}, and the last measurement {measured}")
 
 
 def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
@@ -163,9 +163,9 @@ def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
     own = _own_selections(stored)
     for line in lines.selections:
         yield _own_selection(stored, lines, line) if line.name in own else _selection(stored, lines, line)
-    there = {line.name for line in lines.selections}
+    names = {line.name for line in lines.selections}
     for name, key in _read_by(stored, lines).items():
-        if name not in there:
+        if name not in names:
             yield Check(f"selection {name}", f"it is missing, and {key} was trained with it")
 
 
@@ -216,9 +216,9 @@ def _own_selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) 
 def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
     what = f"selection {line.name}"
     # A retry may have added results since it was frozen, and a clock may have been set back.
-    for there in (_done_by(lines, line.created_at), _done_by(lines, math.inf)):
+    for keys in (_done_by(lines, line.created_at), _done_by(lines, math.inf)):
         try:
-            expected = _selected(stored, line.name, there)
+            expected = _selected(stored, line.name, keys)
         except (KeyError, ValueError, SweepError, StorageError) as error:
             return Check(what, f"it cannot be made from the scores: {error}")
         if audit.alike(expected, line.value):
@@ -226,17 +226,17 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
     return Check(what, f"the scores give {_short(expected)}, it says {_short(line.value)}")
 
 
-def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
+def _selected(stored: StoredSweep, name: str, keys: Container[str]) -> dict[str, Any]:
     """Compute the selection of that name from the scores of the tasks with these keys."""
     phase = phases.Phase.of_selection(name)
     trained = stored.finished(selection.task_of(phase), jobs.StudentOutcome)
-    confirms = [done for done in trained if done.key in there]
+    confirms = [done for done in trained if done.key in keys]
     if not (phase.is_search or phase.round):
         return selection.best(selection.confirmed_for(phase, confirms)).as_json()
     top = _top(stored, phase)
     if phase.is_search:
         searched = stored.finished(jobs.SearchTask, jobs.StudentOutcome, phase=phase)
-        ranks = selection.rank([done for done in searched if done.key in there], top)
+        ranks = selection.rank([done for done in searched if done.key in keys], top)
     else:
         ranks = selection.survivors(selection.confirmed_for(phase, confirms), top)
     return {"ranks": [ranked.as_json() for ranked in ranks]}
@@ -316,12 +316,12 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
         yield Check(f"{name} {sha256[:12]}", differs)
     hashes = {digest: _hash(archive, digest) for digest in archive.digests}
     yield from _blobs(archive.lines, hashes)
-    there = {digest: (0, digest) for digest in archive.lines.digests}  # blobs are checked above
+    blobs = {digest: (0, digest) for digest in archive.lines.digests}  # blobs are checked above
     violations: list[Finding] = []
     try:
         with opened(archive.lines) as (engine, sweep):
             rows = read_rows(engine, sweep.id, with_trials=False)
-            violations = audit.judge(replace(rows, blobs=there)).violations
+            violations = audit.judge(replace(rows, blobs=blobs)).violations
             yield from (Check("audit", finding.text) for finding in violations)
             stored = read_stored(engine, sweep)
     except (StorageError, SweepError) as error:  # edited; all other checks are computed from these lines

@@ -54,9 +54,9 @@ def database_stop(folder: Folder) -> None:
     """Stop a database; its data is kept."""
     from sweeps.contrib.postgres_folder import folder as databases
 
-    ran = databases.stop(folder)
-    again = databases.command("start", folder)
-    say(f"stopped. To start it again: {again}" if ran else f"it was not running. To start it: {again}")
+    was_running = databases.stop(folder)
+    command = databases.command("start", folder)
+    say(f"stopped. To start it again: {command}" if was_running else f"it was not running. To start it: {command}")
 
 
 @database_app.command("status")

@@ -139,11 +139,11 @@ def stop(folder: Path) -> bool:
     before = _required(folder)
     with _locked(folder):
         programs = Programs.of(folder / "data")
-        ran = _runs(folder, before, programs)
-        if ran:
+        was_running = _runs(folder, before, programs)
+        if was_running:
             programs.stop()
         _write_stored(folder, before.model_copy(update={"machine": ""}))
-        return ran
+        return was_running
 
 
 def status(folder: Path) -> Database:

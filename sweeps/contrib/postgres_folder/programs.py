@@ -152,13 +152,13 @@ class Programs:
         pg_ctl puts paths into a shell command, where a quote or a `$` of an absolute path would have a meaning.
         """
         # Files, not pipes: the started server inherits them, and a pipe would stay open until the server ends.
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
-            given.write(text.encode())
-            given.seek(0)
+        with tempfile.TemporaryFile() as input_file, tempfile.TemporaryFile() as out:
+            input_file.write(text.encode())
+            input_file.seek(0)
             try:
-                done = subprocess.run(
+                result = subprocess.run(
                     [self.binaries / program, *arguments],
-                    stdin=given, stdout=out, stderr=out, env=_environment(), cwd=self.data.parent, check=False,
+                    stdin=input_file, stdout=out, stderr=out, env=_environment(), cwd=self.data.parent, check=False,
                     user=self.owner.st_uid if self.owner else None, group=self.owner.st_gid if self.owner else None,
                     extra_groups=[] if self.owner else None,
                 )  # fmt: skip
@@ -166,8 +166,8 @@ class Programs:
                 raise SweepError(f"cannot run {self.binaries / program}: {error.strerror}") from None
             out.seek(0)
             printed = out.read().decode(errors="replace")
-        if done.returncode != 0:
-            raise SweepError(f"Postgres' {program} ended with exit code {done.returncode}: {_last_line(printed)}")
+        if result.returncode != 0:
+            raise SweepError(f"Postgres' {program} ended with exit code {result.returncode}: {_last_line(printed)}")
         return printed
 
 

@@ -112,8 +112,8 @@ class WorkerActor:
 
 def _device(order: StartWorker) -> dict[str, str]:
     # The device that Ray gave to this actor; without one, all are hidden.
-    given = os.environ.get(_DEVICES, "") if order.gpu else ""
-    return {_DEVICES: given, environment.GPU_VARIABLE: given} if given else {_DEVICES: ""}
+    devices = os.environ.get(_DEVICES, "") if order.gpu else ""
+    return {_DEVICES: devices, environment.GPU_VARIABLE: devices} if devices else {_DEVICES: ""}
 
 
 EXAMPLE = "--address=auto --num-cpus=1 --num-gpus=0 --resources='{\"NAME\": 1}'"
@@ -142,13 +142,13 @@ def parse(options: Sequence[str]) -> Cluster:
     for name, default in (("--address", "auto"), ("--num-cpus", "1"), ("--num-gpus", "0"), ("--resources", "{}")):
         parser.add_argument(name, default=default)
     try:
-        given, unknown = parser.parse_known_args(options)
+        values, unknown = parser.parse_known_args(options)
     except argparse.ArgumentError as error:
         raise SpecError(f"{error.argument_name} has no value; --on ray takes {EXAMPLE}") from None
     if unknown:
         raise SpecError(f"got {unknown[0]!r} after --; --on ray takes {EXAMPLE}")
-    cpus, gpus = _amount("--num-cpus", given.num_cpus), _amount("--num-gpus", given.num_gpus)
-    return Cluster(_address(given.address), cpus, gpus, _resources(given.resources))
+    cpus, gpus = _amount("--num-cpus", values.num_cpus), _amount("--num-gpus", values.num_gpus)
+    return Cluster(_address(values.address), cpus, gpus, _resources(values.resources))
 
 
 def _address(text: str) -> str:

@@ -164,9 +164,9 @@ class RayEngine:
                 self._note(self._pipe.recv())
         except (EOFError, OSError):
             self._pipe = None
-            gone, why = driver.Exit(-signal.SIGKILL, None), f"connection to the cluster lost; see {self._log_file}"
+            death, why = driver.Exit(-signal.SIGKILL, None), f"connection to the cluster lost; see {self._log_file}"
             for worker in list(self._members):
-                self._note(driver.Ended(worker, gone, why))
+                self._note(driver.Ended(worker, death, why))
 
     def _note(self, news: driver.Started | driver.Ended) -> None:
         if (worker := self._members.get(news.worker)) is None:

@@ -252,8 +252,8 @@ def _listen(host: str, port: int) -> socket.socket:
             raise SpecError(f"--host: got {host!r}, which is not an address of this machine; {HOSTS}") from None
         # Python's own text has the address, too.
         reason = os.strerror(error.errno) if error.errno else str(error)
-    another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
-    raise SweepError(f"cannot listen on {host}:{port}: {reason}{another}")
+    hint = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
+    raise SweepError(f"cannot listen on {host}:{port}: {reason}{hint}")
 
 
 def _log_to_stderr() -> None:

@@ -57,9 +57,9 @@ class Tokens:
 
     def role(self, token: str) -> Role | None:
         """Return the role of a token; None if it is unknown. Takes the same time for every token."""
-        given, granted = _hashed(token), None
+        digest, granted = _hashed(token), None
         for known, role in self.roles.items():
-            if hmac.compare_digest(known, given):
+            if hmac.compare_digest(known, digest):
                 granted = role
         return granted
 
@@ -181,11 +181,11 @@ class AuthMiddleware:
 
     def _with_tokens(self, scope: Scope, tokens: Tokens) -> Response | None:
         path = scope["path"]
-        sent = header(scope, b"authorization")
+        value = header(scope, b"authorization")
         if path in OPEN:
             return None if is_safe(scope) or is_of_this_page(scope, must_say=False) else _from_elsewhere()
-        if sent:
-            kind, _, token = sent.partition(" ")
+        if value:
+            kind, _, token = value.partition(" ")
             role = tokens.role(token.strip()) if kind.lower() == "bearer" else None
             if role is None:
                 return problem(401, "unknown token; ask the person who runs the service", headers=_CHALLENGE)

@@ -209,8 +209,8 @@ class HttpClient:
         method: by default GET without a body and POST with one. The body of PUT is bytes, any other is JSON.
         """
         address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
-        if given := {name: value for name, value in query.items() if value is not None}:
-            address += f"?{urlencode(given)}"
+        if arguments := {name: value for name, value in query.items() if value is not None}:
+            address += f"?{urlencode(arguments)}"
         headers = self._headers | {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/octet-stream" if method == "PUT" else "application/json"

@@ -39,11 +39,11 @@ class Dashboard:
             text = f"after: got {after[:80]!r}; allowed: a whole number, 0 or more"
             await problem(400, text, exit_code=2)(scope, receive, send)
             return
-        sent = {name: scope[name] for name in _SENT}
+        request = {name: scope[name] for name in _SENT}
         if all(name != b"accept-encoding" for name, _ in scope["headers"]):  # it fails without this header
-            sent["headers"] = [*scope["headers"], (b"accept-encoding", b"identity")]
+            request["headers"] = [*scope["headers"], (b"accept-encoding", b"identity")]
         body = (await receive()).get("body", b"")
-        messages, errors = await self.place.work(partial(in_process, respond, self.url, sent, body))
+        messages, errors = await self.place.work(partial(in_process, respond, self.url, request, body))
         for error in errors:
             LOG.error("optuna-dashboard: %s", error)
         for message in messages:

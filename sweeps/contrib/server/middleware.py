@@ -94,9 +94,9 @@ class AccessLogMiddleware:
             status = 500  # Starlette answers so, and logs the traceback
             raise
         finally:
-            who = scope.get("state", {}).get("role", "-")
+            role = scope.get("state", {}).get("role", "-")
             took, path = time.monotonic() - began, ascii(scope["path"][:300])[1:-1]
-            LOG.info("%s %s %s %.0f ms %s", scope["method"], path, status or "-", 1000 * took, who)
+            LOG.info("%s %s %s %.0f ms %s", scope["method"], path, status or "-", 1000 * took, role)
 
 
 def _refused(scope: Scope) -> Response | None:

@@ -108,9 +108,9 @@ def _invalid(request: Request, error: Exception) -> Response:
     if isinstance(first.get("input"), bytes):
         return problem(422, "a body needs the header Content-Type: application/json", exit_code=2)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    got = json.dumps(first.get("input"), default=str)
+    value = json.dumps(first.get("input"), default=str)
     text = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return problem(422, f"{where}: got {truncated(got, 80)}; allowed: {text}", exit_code=2)
+    return problem(422, f"{where}: got {truncated(value, 80)}; allowed: {text}", exit_code=2)
 
 
 def _bug(request: Request, error: Exception) -> Response:

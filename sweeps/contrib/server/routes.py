@@ -284,8 +284,8 @@ def _created(served: Served, body: CreateRequest) -> CreatedSweep:
     base = preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
     spec = SpecRequest(base, body.changes).spec()
     check_allowed(spec, allow_code=served.allow_code)
-    made = create_sweep(served.database.url, name, spec)
-    return CreatedSweep(name=name, new=made.new, fingerprint=made.spec.fingerprint, tasks=len(made.plan.tasks))
+    created = create_sweep(served.database.url, name, spec)
+    return CreatedSweep(name=name, new=created.new, fingerprint=created.spec.fingerprint, tasks=len(created.plan.tasks))
 
 
 for order in OPERATIONS:

@@ -163,8 +163,8 @@ class HttpBackend:
             )
         digest = _sha256(data)
         if not self._ask(work.KEEP, work.BlobArgs(**self._at_work, digest=digest), for_s=RESULT_RETRY_FOR_S):
-            path, given = [*self._path, "blobs", digest], {"query": self._at_work, "timeout_s": work.UPLOAD_S}
-            _again(lambda: _send(self._client, path, body=data, method="PUT", **given), RESULT_RETRY_FOR_S)
+            path, options = [*self._path, "blobs", digest], {"query": self._at_work, "timeout_s": work.UPLOAD_S}
+            _again(lambda: _send(self._client, path, body=data, method="PUT", **options), RESULT_RETRY_FOR_S)
         self._cache(digest, data)  # the students on this machine read their teacher's logits
         return digest
 

@@ -37,12 +37,12 @@ READING = (["status", "s", "--audit"], ["best", "s"], ["report", "s"])  # the ta
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> str:
+def origin(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/here.db"
 
 
 @pytest.fixture
-def there(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
+def destination(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
     return resolve(f"sqlite:///{tmp_path}/there.db")
 
 
@@ -56,7 +56,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path, _made: Path) -> Path:
-    """Return an archive of a finished sweep, which is in `here`."""
+    """Return an archive of a finished sweep, which is in `origin`."""
     copied(_made / "here.db", tmp_path / "here.db")
     return Path(shutil.copy(_made / "s.kdsweep", tmp_path))
 
@@ -86,32 +86,32 @@ def _without_notes(studies: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_everything_that_reads_a_sweep_reads_the_same_in_another_storage(
-    here: str, tmp_path: Path, kd_sweeps: KdSweeps
+    origin: str, tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
-    url, there = lived(here), resolve(f"sqlite:///{tmp_path}/there.db")
+    url, destination = lived(origin), resolve(f"sqlite:///{tmp_path}/there.db")
     first, second = (tmp_path / f"{number}.kdsweep" for number in (1, 2))
-    done = archive_sweep(url, "s", first)
-    assert (done.counts[0], done.answer_hash is None) == (f"{len(records(url))} tasks", False)
-    assert import_sweep(there, first).answer_hash == done.answer_hash
+    archived = archive_sweep(url, "s", first)
+    assert (archived.counts[0], archived.answer_hash is None) == (f"{len(records(url))} tasks", False)
+    assert import_sweep(destination, first).answer_hash == archived.answer_hash
     publish(url, "s")
-    assert trials(there) == trials(url)
+    assert trials(destination) == trials(url)
     for command in READING:
         text = kd_sweeps(*command, "-f", "json", "--storage", plain(url))[1]
         assert len(text) > 100
-        assert kd_sweeps(*command, "-f", "json", "--storage", plain(there))[1] == text, command
-    archive_sweep(there, "s", second)
+        assert kd_sweeps(*command, "-f", "json", "--storage", plain(destination))[1] == text, command
+    archive_sweep(destination, "s", second)
     assert second.read_bytes() == first.read_bytes()
 
 
 def test_a_round_trip_from_postgres_to_sqlite_changes_nothing(postgres_url: str, tmp_path: Path) -> None:
-    url, there = lived(postgres_url), resolve(f"sqlite:///{tmp_path}/there.db")
+    url, destination = lived(postgres_url), resolve(f"sqlite:///{tmp_path}/there.db")
     first, second, third = (tmp_path / f"{number}.kdsweep" for number in (1, 2, 3))
     archive_sweep(url, "s", first)
-    import_sweep(there, first)
+    import_sweep(destination, first)
     publish(url, "s")
     before = trials(url)
-    assert trials(there) == before
-    archive_sweep(there, "s", second)
+    assert trials(destination) == before
+    archive_sweep(destination, "s", second)
     delete(url, "s")
     import_sweep(url, second)
     archive_sweep(url, "s", third)
@@ -126,81 +126,85 @@ def test_an_archive_holds_logs_tracebacks_and_workers(file: Path) -> None:
     assert files["workers.jsonl"].count(b"\n") == 1
 
 
-def test_trials_of_other_tools_keep_their_numbers_free(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
-    url = created(here)
+def test_trials_of_other_tools_keep_their_numbers_free(
+    origin: str, tmp_path: Path, destination: sqlalchemy.URL
+) -> None:
+    url = created(origin)
     with contextlib.closing(open_studies(url)) as opened:
         optuna.load_study(study_name="s", storage=opened.storage).add_trial(optuna.trial.create_trial(value=0.1))
     work(url, quadratic)
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
-    import_sweep(there, tmp_path / "s.kdsweep")
-    assert [task.trial_number for task in records(there).values()] == [
+    import_sweep(destination, tmp_path / "s.kdsweep")
+    assert [task.trial_number for task in records(destination).values()] == [
         task.trial_number for task in records(url).values()
     ]
-    placeholder = trials(there)["s"][3][0]
+    placeholder = trials(destination)["s"][3][0]
     assert placeholder[1] == optuna.trial.TrialState.FAIL
     assert "no task of the sweep has this trial" in placeholder[5]["failure"]["reason"]
-    assert violations(there) == []
+    assert violations(destination) == []
 
 
-def test_an_unfinished_sweep_resumes_where_it_is_imported(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
-    url = lived(here, stop_at="confirm")
+def test_an_unfinished_sweep_resumes_where_it_is_imported(
+    origin: str, tmp_path: Path, destination: sqlalchemy.URL
+) -> None:
+    url = lived(origin, stop_at="confirm")
     assert [task.state for task in records(url).values()].count("running") == 1
     path = tmp_path / "s.kdsweep"
-    done = archive_sweep(url, "s", path)
-    assert done.answer_hash is None
-    assert import_sweep(there, path, name="again").answer_hash is None
-    tasks = records(there, "again")
+    archived = archive_sweep(url, "s", path)
+    assert archived.answer_hash is None
+    assert import_sweep(destination, path, name="again").answer_hash is None
+    tasks = records(destination, "again")
     assert [task.state for task in tasks.values()].count("running") == 0
     (stopped,) = [task for task in tasks.values() if task.attempt and task.state == "waiting"]
     assert stopped.reason == "it was running when the sweep was archived"
-    work(there, quadratic, name="again")
-    assert violations(there, "again") == []
-    assert {task.state for task in records(there, "again").values()} == {"done"}
+    work(destination, quadratic, name="again")
+    assert violations(destination, "again") == []
+    assert {task.state for task in records(destination, "again").values()} == {"done"}
 
 
-def test_an_untouched_sweep_can_be_archived(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
-    archive_sweep(created(here), "s", tmp_path / "s.kdsweep")
-    import_sweep(there, tmp_path / "s.kdsweep")
-    work(there, quadratic)
-    assert {task.state for task in records(there).values()} == {"done"}
+def test_an_untouched_sweep_can_be_archived(origin: str, tmp_path: Path, destination: sqlalchemy.URL) -> None:
+    archive_sweep(created(origin), "s", tmp_path / "s.kdsweep")
+    import_sweep(destination, tmp_path / "s.kdsweep")
+    work(destination, quadratic)
+    assert {task.state for task in records(destination).values()} == {"done"}
 
 
-def test_an_existing_file_is_kept_without_force(file: Path, here: str) -> None:
+def test_an_existing_file_is_kept_without_force(file: Path, origin: str) -> None:
     before = file.read_bytes()
     with pytest.raises(SweepError, match="exists; to replace it, add --force"):
-        archive_sweep(resolve(here), "s", file)
+        archive_sweep(resolve(origin), "s", file)
     file.write_bytes(b"x")
-    archive_sweep(resolve(here), "s", file, force=True)
+    archive_sweep(resolve(origin), "s", file, force=True)
     assert file.read_bytes() == before
     assert not list(file.parent.glob(".*"))
 
 
-def test_a_file_name_without_the_archive_suffix_is_refused(here: str, tmp_path: Path) -> None:
+def test_a_file_name_without_the_archive_suffix_is_refused(origin: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"the file name must end in .kdsweep, for example mnist-kd.kdsw"):
-        archive_sweep(created(here), "s", tmp_path / "s.zip")
+        archive_sweep(created(origin), "s", tmp_path / "s.zip")
 
 
-def test_a_damaged_sweep_is_not_archived(here: str, tmp_path: Path) -> None:
-    url = lived(here)
-    execute(here, "UPDATE blobs SET bytes = x'00'")
+def test_a_damaged_sweep_is_not_archived(origin: str, tmp_path: Path) -> None:
+    url = lived(origin)
+    execute(origin, "UPDATE blobs SET bytes = x'00'")
     with pytest.raises(BlobCorrupt, match="is damaged"):
         archive_sweep(url, "s", tmp_path / "s.kdsweep")
     assert not list(tmp_path.glob("*kdsweep*"))
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_log_with_a_nul_reaches_postgres(here: str, tmp_path: Path, postgres_url: str) -> None:
-    url = lived(here, stop_at="search#2")
-    execute(here, "UPDATE attempts SET log = 'a' || char(0) || 'b' WHERE task_id = 1")
+def test_a_log_with_a_nul_reaches_postgres(origin: str, tmp_path: Path, postgres_url: str) -> None:
+    url = lived(origin, stop_at="search#2")
+    execute(origin, "UPDATE attempts SET log = 'a' || char(0) || 'b' WHERE task_id = 1")
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     import_sweep(resolve(postgres_url), tmp_path / "s.kdsweep")
     assert "a\\ufffdb" in members(tmp_path / "s.kdsweep")["attempts.jsonl"].decode()
 
 
 def test_a_taken_name_is_refused_and_an_import_under_another_name_uses_it_everywhere(
-    file: Path, here: str, in_memory: None
+    file: Path, origin: str, in_memory: None
 ) -> None:
-    url = resolve(here)
+    url = resolve(origin)
     before, studies = records(url), trials(url)
     with pytest.raises(SpecConflict, match=r"a sweep 's' exists in .*add --as NAME"):
         import_sweep(url, file)
@@ -215,13 +219,13 @@ def test_a_taken_name_is_refused_and_an_import_under_another_name_uses_it_everyw
     assert violations(url, "other") == []
 
 
-def test_a_study_of_another_tool_is_left_alone(file: Path, there: sqlalchemy.URL) -> None:
-    with contextlib.closing(open_studies(created(plain(there), name="other"))) as opened:
+def test_a_study_of_another_tool_is_left_alone(file: Path, destination: sqlalchemy.URL) -> None:
+    with contextlib.closing(open_studies(created(plain(destination), name="other"))) as opened:
         optuna.create_study(study_name="s.transfer", storage=opened.storage)
     with pytest.raises(SpecConflict, match=r"study 's.transfer' in .* belongs to another program"):
-        import_sweep(there, file)
-    assert "s.transfer" in trials(there)
-    assert "s" not in trials(there)
+        import_sweep(destination, file)
+    assert "s.transfer" in trials(destination)
+    assert "s" not in trials(destination)
 
 
 def _import_and_crash(url: str, path: Path, point: str) -> None:
@@ -322,18 +326,18 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
     ],
 )
 def test_edited_lines_are_refused_in_one_line_and_nothing_is_written(
-    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], message: str
+    file: Path, destination: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], message: str
 ) -> None:
     with pytest.raises(StorageError, match=message):
-        import_sweep(there, edited(file, name, change))
+        import_sweep(destination, edited(file, name, change))
     with pytest.raises(StorageError):
-        records(there)
+        records(destination)
 
 
-def test_a_file_that_contradicts_its_manifest_is_refused(file: Path, there: sqlalchemy.URL) -> None:
+def test_a_file_that_contradicts_its_manifest_is_refused(file: Path, destination: sqlalchemy.URL) -> None:
     changed = edited(file, "phases.jsonl", _line(lambda line: line.update(reason="x")), sealed=False)
     with pytest.raises(ArchiveBroken, match=r"phases.jsonl \w+: it was changed.*all differences: kd-sweeps verify "):
-        import_sweep(there, changed)
+        import_sweep(destination, changed)
 
 
 FILES: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
@@ -361,77 +365,81 @@ def _blob(files: dict[str, bytes]) -> str:
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_that_is_not_an_archive_is_refused_in_one_line(file: Path, there: sqlalchemy.URL, case: str) -> None:
+def test_a_file_that_is_not_an_archive_is_refused_in_one_line(
+    file: Path, destination: sqlalchemy.URL, case: str
+) -> None:
     change, message = FILES[case]
     files = members(file)
     change(files)
     with pytest.raises(ArchiveBroken, match=message) as caught:
-        import_sweep(there, packed(file.with_name("x.kdsweep"), files))
+        import_sweep(destination, packed(file.with_name("x.kdsweep"), files))
     assert "\n" not in str(caught.value)
     assert str(caught.value).count("x.kdsweep: ") == 1
-    assert not Path(str(there.database)).exists()
+    assert not Path(str(destination.database)).exists()
 
 
-def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalchemy.URL) -> None:
+def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, destination: sqlalchemy.URL) -> None:
     files = members(file)
     bomb = packed(file.with_name("x.kdsweep"), files | {"tasks.jsonl": b"0" * 10**8}, compression=zipfile.ZIP_DEFLATED)
     assert bomb.stat().st_size < 10**6
     with pytest.raises(ArchiveBroken, match="is compressed"):
-        import_sweep(there, bomb)
+        import_sweep(destination, bomb)
     # Many entries with the bytes of one file: a bomb without compression.
     with zipfile.ZipFile(bomb, "w") as file_:
         for name, data in files.items():
             file_.writestr(name, data)
         largest = max(file_.infolist(), key=lambda member: member.file_size)
         for number in range(20):
-            again = zipfile.ZipInfo(f"blobs/{number:064x}")
-            again.header_offset, again.CRC = largest.header_offset, largest.CRC
-            again.file_size = again.compress_size = largest.file_size
-            file_.filelist.append(again)
-            file_.NameToInfo[again.filename] = again
+            entry = zipfile.ZipInfo(f"blobs/{number:064x}")
+            entry.header_offset, entry.CRC = largest.header_offset, largest.CRC
+            entry.file_size = entry.compress_size = largest.file_size
+            file_.filelist.append(entry)
+            file_.NameToInfo[entry.filename] = entry
     with pytest.raises(ArchiveBroken, match=r"its members claim \d+ bytes, but the whole file has \d+"):
-        import_sweep(there, bomb)
+        import_sweep(destination, bomb)
     packed(bomb, files)
     with zipfile.ZipFile(bomb, "a") as file_, pytest.warns(UserWarning, match="Duplicate name"):
         file_.writestr("tasks.jsonl", b"")
     with pytest.raises(ArchiveBroken, match=r"it contains 'tasks.jsonl' twice"):
-        import_sweep(there, bomb)
+        import_sweep(destination, bomb)
 
 
 def test_a_blob_too_large_for_sqlite_is_refused_before_anything_is_read_or_written(
-    file: Path, here: str, there: sqlalchemy.URL, monkeypatch: pytest.MonkeyPatch
+    file: Path, origin: str, destination: sqlalchemy.URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blob = max((name for name in members(file) if name.startswith("blobs/")), key=lambda name: len(members(file)[name]))
     size = 10**6
     large = packed(file.with_name("x.kdsweep"), members(file) | {blob: b"x" * size})
     monkeypatch.setattr("sweeps.contrib.archive.file.MOST_BYTES", size - 1)
     monkeypatch.setattr(zipfile.ZipFile, "read", None)
-    for read in (verify, lambda path: import_sweep(there, path)):
+    for read in (verify, lambda path: import_sweep(destination, path)):
         with pytest.raises(
             ArchiveBroken, match=r"x.kdsweep: 'blobs/\w+' has 1000000 bytes; a member .* at most 999999, t"
         ):
             read(large)
-    assert not Path(str(there.database)).exists()
+    assert not Path(str(destination.database)).exists()
     monkeypatch.undo()
     monkeypatch.setattr("sweeps.contrib.archive.file.MOST_BYTES", 10)
     with pytest.raises(ArchiveBroken, match=r"has \d+ bytes; a member of an archive may have at most 10, the"):
-        archive_sweep(resolve(here), "s", file.with_name("y.kdsweep"))
+        archive_sweep(resolve(origin), "s", file.with_name("y.kdsweep"))
     assert not list(file.parent.glob("*y.kdsweep*"))
 
 
 @pytest.mark.parametrize("path", ["missing.kdsweep", "."])
-def test_a_path_that_is_not_a_file_is_refused_in_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
+def test_a_path_that_is_not_a_file_is_refused_in_one_line(
+    tmp_path: Path, destination: sqlalchemy.URL, path: str
+) -> None:
     with pytest.raises(ArchiveBroken, match=r"no such file; kd-sweeps archive NAME -o NAME\.kdsweep|is a folder; name"):
-        import_sweep(there, tmp_path / path)
+        import_sweep(destination, tmp_path / path)
 
 
 @pytest.mark.parametrize("read", [verify, import_sweep])
 def test_an_endless_file_is_refused_in_one_line(
-    tmp_path: Path, there: sqlalchemy.URL, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, destination: sqlalchemy.URL, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zipfile, "ZipFile", None)  # it would wait for ever
     os.mkfifo(tmp_path / "pipe")
-    url = [there] if read is import_sweep else []
+    url = [destination] if read is import_sweep else []
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(ArchiveBroken, match=r"is not a regular file; name one that kd-sweeps archive wrote, NAME"):
             read(*url, path)
@@ -447,7 +455,7 @@ def _refusal(path: Path, lines: SweepLines) -> str:
     return "; ".join(texts)
 
 
-def test_a_cut_or_flipped_file_is_refused_or_holds_the_same(file: Path, there: sqlalchemy.URL) -> None:
+def test_a_cut_or_flipped_file_is_refused_or_holds_the_same(file: Path, destination: sqlalchemy.URL) -> None:
     """Flips in fields without content, such as a member's time, change nothing."""
     whole, draw = file.read_bytes(), random.Random(0)
     with open_archive(file) as archive:

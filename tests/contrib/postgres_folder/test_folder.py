@@ -104,9 +104,9 @@ def test_a_sweep_survives_stop_and_start_kill_9_and_a_lost_url(folder: Path) -> 
     assert databases.stop(folder)
     assert not databases.status(folder).running
     assert not databases.stop(folder), "the second stop finds no server"
-    again = databases.start(folder)
-    assert (again.url, again.started) == (first.url, True)
-    assert sweeps_in(again) == ["s"]
+    restarted = databases.start(folder)
+    assert (restarted.url, restarted.started) == (first.url, True)
+    assert sweeps_in(restarted) == ["s"]
     server = server_of(folder)
     os.kill(server, signal.SIGKILL)
     wait_until_gone(server)
@@ -121,8 +121,8 @@ def test_a_sweep_survives_stop_and_start_kill_9_and_a_lost_url(folder: Path) -> 
 
 def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
     url, server = databases.status(folder).url, server_of(folder)
-    again = databases.start(folder)
-    assert (again.url, again.started, again.running) == (url, False, True)
+    database = databases.start(folder)
+    assert (database.url, database.started, database.running) == (url, False, True)
     assert server_of(folder) == server
     with pytest.raises(SweepError, match=r"to move it, stop it first: kd-sweeps database stop "):
         databases.start(folder, port=1024)
@@ -131,12 +131,12 @@ def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
 @pytest.mark.slow
 def test_two_folders_are_two_databases_and_choose_free_ports(folder: Path, tmp_path: Path) -> None:
     with own_folder("mein Täst 'q' $x `touch pwned` \"z") as other:
-        one, two = databases.status(folder), databases.start(other)
+        first, second = databases.status(folder), databases.start(other)
         try:
             assert server_of(other)
-            assert one.url.port != two.url.port
-            assert one.url.password != two.url.password
-            with psycopg.connect(plain(two.url)) as connection:
+            assert first.url.port != second.url.port
+            assert first.url.password != second.url.password
+            with psycopg.connect(plain(second.url)) as connection:
                 assert connection.execute("SELECT to_regclass('sweeps')").fetchone() == (None,)
         finally:
             databases.stop(other)
@@ -147,12 +147,12 @@ def test_two_folders_are_two_databases_and_choose_free_ports(folder: Path, tmp_p
 
 def test_two_simultaneous_commands_start_one_server(new_folder: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(new_folder)]
-    both = [
+    processes = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     assert len({out for out, _ in outputs}) == 1
     assert sorted("started" in err for _, err in outputs) == [False, True]
 

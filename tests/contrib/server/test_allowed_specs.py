@@ -44,9 +44,9 @@ def checked(make: Any) -> None:
     except (SpecError, NotAllowed):
         return
     parts = [spec.role(role) for role in spec.roles]
-    named = [spec.search.sampler, *(name for part in parts for name in (part.dataset, part.teacher, part.student))]
+    names = [spec.search.sampler, *(name for part in parts for name in (part.dataset, part.teacher, part.student))]
     for bad in ("/", ".npz", "logits:", "os:"):
-        assert bad not in " ".join(named)
+        assert bad not in " ".join(names)
 
 
 @settings(max_examples=100, deadline=None)

@@ -101,13 +101,13 @@ def test_a_superseded_attempt_changes_nothing(engine: Engine, opened: Open) -> N
     backend = opened()
     late = present(backend.claim("w"))
     assert backend.end(late, given_back())
-    again = present(backend.claim("v"))
-    assert (again.key, again.attempt) == (late.key, 2)
+    retry = present(backend.claim("v"))
+    assert (retry.key, retry.attempt) == (late.key, 2)
     assert backend.start(late, read_job(late)) is None
     assert not backend.renew(late, idle_s=0.0, log=None)
     assert not backend.end(late, given_back())
     assert not stored(backend, late, {})
-    assert finished(backend, again)
+    assert finished(backend, retry)
 
 
 def test_a_retry_has_the_point_of_the_attempt_before(engine: Engine, opened: Open) -> None:
@@ -116,8 +116,8 @@ def test_a_retry_has_the_point_of_the_attempt_before(engine: Engine, opened: Ope
         assert finished(backend, claim)
     params = backend.start(claim, read_job(claim))
     assert backend.end(claim, Ending("failed", "error", "KeyError: 'x'", "a traceback", "a log"), cap=3)
-    again = present(backend.claim("w"))
-    assert (again.key, again.attempt, again.params) == (claim.key, 2, params)
+    retry = present(backend.claim("w"))
+    assert (retry.key, retry.attempt, retry.params) == (claim.key, 2, params)
     (attempt, _) = present(queries.attempts_of(engine, claim.sweep_id, claim.key))
     assert (attempt.state, attempt.error_class, attempt.reason) == ("failed", "error", "KeyError: 'x'")
     assert (attempt.trace, attempt.log) == ("a traceback", "a log")

@@ -17,11 +17,11 @@ from tests.support.sweeps.typed_commands import KdSweeps
 @contextmanager
 def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Start a server with a fixed answer; yields its URL and the headers it receives."""
-    got: list[dict[str, str]] = []
+    requests: list[dict[str, str]] = []
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            got.append({**{name.lower(): value for name, value in self.headers.items()}, "path": self.path})
+            requests.append({**{name.lower(): value for name, value in self.headers.items()}, "path": self.path})
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -37,7 +37,7 @@ def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tup
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", got
+        yield f"http://127.0.0.1:{server.server_port}", requests
     finally:
         server.shutdown()
         thread.join()
@@ -65,14 +65,14 @@ def test_an_address_may_have_a_path_and_a_slash_at_its_end() -> None:
 
 def test_the_token_is_sent_with_each_request_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with answering(200, {}, b'{"items": [], "total": 0, "next_offset": null}') as (url, got):
+    with answering(200, {}, b'{"items": [], "total": 0, "next_offset": null}') as (url, requests):
         assert HttpClient(url, "secret").ask(SWEEPS, Args()) == []
-        assert got[0]["authorization"] == "Bearer secret"
-        assert "authorization" not in got[0]["path"]
+        assert requests[0]["authorization"] == "Bearer secret"
+        assert "authorization" not in requests[0]["path"]
     with answering(302, {"Location": url}, b"") as (from_here, _):
         with pytest.raises(SweepError, match=r"redirects to http://127.0.0.1:.*name that address with --url"):
             HttpClient(from_here, "secret").ask(SWEEPS, Args())
-        assert len(got) == 1, "the redirect must not be followed with the token"
+        assert len(requests) == 1, "the redirect must not be followed with the token"
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,11 @@ def test_an_invalid_sweep_name_is_refused_without_a_request(kd_sweeps: KdSweeps)
 
 
 def test_the_suggested_command_names_the_service_that_was_given(kd_sweeps: KdSweeps) -> None:
-    with answering(200, {}, b'{"tasks": 3}') as (url, got):
+    with answering(200, {}, b'{"tasks": 3}') as (url, requests):
         code, _, err = kd_sweeps("pause", "s", "--url", url)
         assert code == 0
         assert err == f"paused; 3 running tasks will finish. To resume: kd-sweeps resume s --url {url}\n"
-        assert got[0]["kd-sweeps-url"] == url
+        assert requests[0]["kd-sweeps-url"] == url
         _, _, err = kd_sweeps("resume", "s", "--url", url)
         assert f"kd-sweeps launch s --url {url}" in err
 

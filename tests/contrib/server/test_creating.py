@@ -35,9 +35,9 @@ def test_a_repeated_request_changes_nothing_and_another_spec_is_refused(service:
     assert first.status == 201, first.text
     assert first.headers["location"] == "/api/v1/sweeps/mine"
     assert first.json["new"] is True
-    again = create(service, name="mine", preset="tiny", changes={"search.trials": 4})
-    assert again.status == 200
-    assert again.json == first.json | {"new": False}
+    repeated = create(service, name="mine", preset="tiny", changes={"search.trials": 4})
+    assert repeated.status == 200
+    assert repeated.json == first.json | {"new": False}
     other = create(service, name="mine", preset="tiny", changes={"search.trials": 5})
     assert other.status == 409
     assert "search.trials: 4 -> 5" in other.json["detail"]
@@ -46,11 +46,11 @@ def test_a_repeated_request_changes_nothing_and_another_spec_is_refused(service:
 
 
 def test_a_full_spec_and_a_preset_give_the_same_sweep(service: Service) -> None:
-    made = create(service, name="whole", spec=SMALL.as_dict())
-    assert made.status == 201, made.text
+    response = create(service, name="whole", spec=SMALL.as_dict())
+    assert response.status == 201, response.text
     assert service.ask("/api/v1/sweeps/whole", token=OPERATOR).json["stages"]["search"]["waiting"] == 4
-    made = create(service, name="tiny", spec=preset("tiny").as_dict())
-    assert create(service, name="tiny", preset="tiny").json == made.json | {"new": False}
+    response = create(service, name="tiny", spec=preset("tiny").as_dict())
+    assert create(service, name="tiny", preset="tiny").json == response.json | {"new": False}
 
 
 @pytest.mark.parametrize(

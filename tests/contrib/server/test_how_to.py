@@ -28,7 +28,7 @@ def test_the_curl_commands_of_the_page_work(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     worked(url, override(preset("tiny"), {"transfer.seeds": 3}), run, name="demo")
     with serving(url, folder=tmp_path, tokens=TOKENS) as service:
-        done = subprocess.run(
+        result = subprocess.run(
             ["bash", "-eu", "-c", 'curl() { command curl -fsS "$@"; echo; }\n' + block[1]],
             cwd=tmp_path,
             env=os.environ | {"KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": OPERATOR, "NO_PROXY": "127.0.0.1"},
@@ -37,8 +37,8 @@ def test_the_curl_commands_of_the_page_work(tmp_path: Path) -> None:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert result.returncode == 0, result.stdout + result.stderr
         for part in ('"new":false', '"stages":', '"confirmed":true', '"next_offset":', "event: end", '"look":'):
-            assert part in done.stdout, part
+            assert part in result.stdout, part
         assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
         assert service.ask("/api/v1/sweeps/demo/trials", token=OPERATOR).json["total"] > 10

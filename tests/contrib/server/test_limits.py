@@ -24,8 +24,8 @@ def raw(port: int, *parts: bytes) -> bytes:
         for part in parts:
             connection.sendall(part)
         answer = b""
-        while got := connection.recv(65_536):
-            answer += got
+        while chunk := connection.recv(65_536):
+            answer += chunk
         return answer
 
 
@@ -92,11 +92,11 @@ def test_an_invalid_origin_counts_as_another_site(finished: Service, path: str) 
     assert reply.status == 403
 
 
-def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") -> list[socket.socket]:
+def fill(stack: contextlib.ExitStack, port: int, count: int, part: bytes = b"") -> list[socket.socket]:
     """Open `count` connections that send part of a request and then stop."""
     opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(count)]
     for connection in opened:
-        connection.sendall(sent)
+        connection.sendall(part)
     return opened
 
 

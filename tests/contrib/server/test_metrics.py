@@ -60,12 +60,12 @@ def test_retries_and_losses_are_counted_and_a_diverged_score_is_not_the_best(sto
     assert first is not None
     lapse(engine, first)
     assert reap(engine, sweep_id, cap=3, lease_s=1)
-    again = tasks.claim(engine, sweep_id, worker="w", host="h", pid=1, lease_s=60)
-    assert again is not None
+    second = tasks.claim(engine, sweep_id, worker="w", host="h", pid=1, lease_s=60)
+    assert second is not None
     engine.dispose()
     metrics = read(storage_url)
     assert metrics["kd_sweeps_lost_leases_total", "s"] == 1
-    assert metrics["kd_sweeps_retries_total", "s"] == (1 if again.key == first.key else 0)
+    assert metrics["kd_sweeps_retries_total", "s"] == (1 if second.key == first.key else 0)
     assert metrics["kd_sweeps_tasks", "teachers", "running", "s"] == 1
     assert ("kd_sweeps_best_score", "s") not in metrics
     assert metrics["kd_sweeps_lost_leases_total", "other"] == 0

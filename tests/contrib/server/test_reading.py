@@ -49,8 +49,8 @@ def test_an_unchanged_answer_is_not_sent_again(service: Service, path: str) -> N
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, no-cache"
     for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        again = service.ask(path, token=VIEWER, headers={"If-None-Match": known})
-        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+        response = service.ask(path, token=VIEWER, headers={"If-None-Match": known})
+        assert (response.status, response.body, response.headers["etag"]) == (304, b"", tag)
     assert service.ask(path, token=VIEWER, headers={"If-None-Match": '"other"'}).body == first.body
 
 

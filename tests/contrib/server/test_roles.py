@@ -130,11 +130,11 @@ def test_an_operator_steers_the_sweep_and_the_dashboard(service: Service) -> Non
     assert service.ask("/api/v1/sweeps/s/pause", method="POST", token=OPERATOR).json == {"tasks": 0}
     assert service.ask("/api/v1/sweeps/s", token=VIEWER).json["state"] == "paused"
     assert service.ask("/api/v1/sweeps/s/resume", method="POST", token=OPERATOR).json["tasks"] > 10
-    made = service.ask(
+    response = service.ask(
         "/api/studies", method="POST", token=OPERATOR, body={"study_name": "mine", "directions": ["minimize"]}
     )
-    assert made.status == 201
-    number = made.json["study_summary"]["study_id"]
+    assert response.status == 201
+    number = response.json["study_summary"]["study_id"]
     assert service.ask(f"/api/studies/{number}", method="DELETE", token=OPERATOR, body={}).status == 204
 
 
@@ -159,10 +159,10 @@ class Browser:
 
 
 def test_a_browser_is_redirected_to_the_login_form_and_back(service: Service) -> None:
-    sent = service.ask("/api/v1/sweeps?limit=1", headers={"Accept": "text/html,*/*"})
-    assert sent.status == 303
-    assert sent.headers["location"] == "/login?next=%2Fapi%2Fv1%2Fsweeps%3Flimit%3D1"
-    form = service.ask(sent.headers["location"])
+    response = service.ask("/api/v1/sweeps?limit=1", headers={"Accept": "text/html,*/*"})
+    assert response.status == 303
+    assert response.headers["location"] == "/login?next=%2Fapi%2Fv1%2Fsweeps%3Flimit%3D1"
+    form = service.ask(response.headers["location"])
     assert 'value="/api/v1/sweeps?limit=1"' in form.text
     browser = Browser(service, VIEWER)
     assert browser.reply.status == 303

@@ -109,9 +109,9 @@ def test_a_computation_without_waiting_requests_is_not_started() -> None:
 def test_a_started_computation_outlives_its_client_and_keeps_its_slot() -> None:
     async def test() -> None:
         places, computation = Places(1), Computation()
-        gone = asyncio.ensure_future(places.work(computation))
+        first = asyncio.ensure_future(places.work(computation))
         await asyncio.sleep(0.01)
-        gone.cancel()
+        first.cancel()
         second = asyncio.ensure_future(places.work(computation))
         await asyncio.sleep(0.01)
         assert computation.begun == 1

@@ -205,10 +205,10 @@ def test_a_requeued_member_returns_its_task_and_restarts_as_another_worker(
         slurm.run("scontrol", "requeue", member_of(worker))
     code, out = ended(process)
     assert code == 0, out
-    again = worker.replace(".0-", ".1-")
+    restarted = worker.replace(".0-", ".1-")
     assert "its task is back in the queue; the engine starts it again" in out
-    assert [one for _, one in attempts_of_held(watched)] == [worker, again]
-    assert watched.seen() == {worker, again}
+    assert [name for _, name in attempts_of_held(watched)] == [worker, restarted]
+    assert watched.seen() == {worker, restarted}
     assert out.count(" as Slurm job") == 1, "no replacement was submitted"
     assert count(plain(watched.engine.url), name="s").clean
 
@@ -258,9 +258,9 @@ def test_the_printed_script_can_be_submitted_by_hand(
     folder.mkdir(parents=True)  # a launch creates it
     env = environment(tmp_path / HOME, watched.engine.url)
     text = out[out.index("#!/bin/bash") :]
-    done = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    array = int(done.stdout.split()[-1])
+    result = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    array = int(result.stdout.split()[-1])
     assert 'Comment=two "words" #1' in slurm.run("scontrol", "show", "job", str(array))
     wait_until(lambda: not slurm.members(job=array), "it does not end", seconds=120)
     assert count(plain(watched.engine.url), name="s").clean
@@ -309,9 +309,9 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
         monkeypatch.delenv(name, raising=False)
     code, out = ended(start("--workers", "2", "--", "--gres=gpu:1", misbehave=KEEP_ENVIRONMENT))
     assert code == 0, out
-    kept = kept_environments(tmp_path / HOME)
-    assert {(env["CUDA_VISIBLE_DEVICES"], env["KD_SWEEPS_GPU"]) for env in kept} == {("0", "0"), ("1", "1")}
-    assert not [env for env in kept if set(THREADS) & set(env)]
+    environments = kept_environments(tmp_path / HOME)
+    assert {(env["CUDA_VISIBLE_DEVICES"], env["KD_SWEEPS_GPU"]) for env in environments} == {("0", "0"), ("1", "1")}
+    assert not [env for env in environments if set(THREADS) & set(env)]
 
 
 def test_a_refusal_of_slurm_is_one_line_with_its_message(

@@ -97,8 +97,8 @@ def test_mlflow_takes_more_steps_than_one_call_may_have(mlflow: Any, tmp_path: P
     long = Run(**vars(run()) | {"epochs": tuple(step / 3000 for step in range(1, 2502))})
     trackers.write_mlflow(mlflow, "s", FINGERPRINT, [long], tmp_path)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    (one,) = client.search_runs([client.get_experiment_by_name("s").experiment_id])
-    assert len(client.get_metric_history(one.info.run_id, "epoch_val_accuracy")) == 2501
+    (logged,) = client.search_runs([client.get_experiment_by_name("s").experiment_id])
+    assert len(client.get_metric_history(logged.info.run_id, "epoch_val_accuracy")) == 2501
 
 
 def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,13 +118,13 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"g3heim" not in everything, "the typed command must not be stored"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wandb"], "nothing half-written is left"
-    again = trackers.write_wandb(wandb, "s", [run(), run("search#2")], tmp_path)
-    assert (again.written, again.there) == (1, 1)
+    second = trackers.write_wandb(wandb, "s", [run(), run("search#2")], tmp_path)
+    assert (second.written, second.there) == (1, 1)
 
 
 def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:
     trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],
         cwd=tmp_path,
         capture_output=True,
@@ -132,4 +132,4 @@ def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:
         check=False,
         timeout=120,
     )
-    assert "Would sync 2 run(s)" in done.stdout + done.stderr
+    assert "Would sync 2 run(s)" in result.stdout + result.stderr

@@ -32,13 +32,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_every_finished_training_is_a_run_with_searchable_tags(url: str) -> None:
     exported = of(url, "base")
     assert len(exported) == 37, "38 tasks, one of which measures"
-    one = exported["transfer#target.best.2"]
-    assert one.metrics["test_accuracy"] == one.metrics["val_accuracy"] == pytest.approx(BASE[2] / 100)
-    assert {"temperature", "alpha"} <= set(one.parameters)
-    wanted = {"task": one.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
-    assert one.tags.items() >= wanted.items()
-    assert {"seed", "worker", "answer_hash", "fingerprint"} <= set(one.tags)
-    assert one.started_at <= one.finished_at
+    run = exported["transfer#target.best.2"]
+    assert run.metrics["test_accuracy"] == run.metrics["val_accuracy"] == pytest.approx(BASE[2] / 100)
+    assert {"temperature", "alpha"} <= set(run.parameters)
+    tags = {"task": run.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
+    assert run.tags.items() >= tags.items()
+    assert {"seed", "worker", "answer_hash", "fingerprint"} <= set(run.tags)
+    assert run.started_at <= run.finished_at
 
 
 def test_test_accuracies_of_an_unfinished_look_are_left_out(url: str) -> None:

@@ -45,9 +45,9 @@ def kept(folder: Path, name: str) -> list[str]:
 
 
 def test_a_value_stays_one_word_and_no_shell_expands_it(tmp_path: Path) -> None:
-    made = trained(tmp_path, SHOW, """--alpha={alpha} {optimizer} 'a {seed}' "$HOME" * {role} x{arm}x {test}""")
+    result = trained(tmp_path, SHOW, """--alpha={alpha} {optimizer} 'a {seed}' "$HOME" * {role} x{arm}x {test}""")
     assert kept(tmp_path, "words") == ["--alpha=0.1", "a b; touch no", "a 7", "$HOME", "*", "source", "xx", "0"]
-    assert made.score == 0.25
+    assert result.score == 0.25
     assert not Path("no").exists()
 
 
@@ -72,10 +72,10 @@ def test_the_result_is_a_file_or_the_last_line_that_is_an_object(tmp_path: Path)
     lines = (
         'echo \'{"validation": 0.1}\'; echo \'{"validation": 0.2, "size": 7, "f1": 0.3}\'; echo "[1]"; echo done >&2'
     )
-    made = trained(tmp_path, f"#!/bin/sh\n{lines}\n")
-    assert (made.score, made.size, made.facts) == (0.2, 7, {"facts": {"f1": 0.3}})
-    made = trained(tmp_path, f'#!/bin/sh\n{lines}\necho \'{{"validation": 0.4}}\' > "$1"\n', "{out}")
-    assert made.score == 0.4
+    result = trained(tmp_path, f"#!/bin/sh\n{lines}\n")
+    assert (result.score, result.size, result.facts) == (0.2, 7, {"facts": {"f1": 0.3}})
+    result = trained(tmp_path, f'#!/bin/sh\n{lines}\necho \'{{"validation": 0.4}}\' > "$1"\n', "{out}")
+    assert result.score == 0.4
 
 
 def test_the_test_is_a_second_call_and_no_earlier_test_score_is_accepted(tmp_path: Path) -> None:
@@ -83,37 +83,37 @@ def test_the_test_is_a_second_call_and_no_earlier_test_score_is_accepted(tmp_pat
 echo "$KD_SWEEPS_TEST" >> "$KD_SWEEPS_FOLDER/calls"
 if [ "$1" = 1 ]; then echo '{"test": 0.75}'; else echo '{"validation": 0.5}'; fi
 """
-    made = trainer(tmp_path, text, "{test}")
-    made.train(COMPARED, Steps())
+    custom = trainer(tmp_path, text, "{test}")
+    custom.train(COMPARED, Steps())
     time.sleep(0.3)
     assert kept(tmp_path, "calls") == ["0"]
-    assert made.test(COMPARED, Steps()) == 0.75
+    assert custom.test(COMPARED, Steps()) == 0.75
     assert kept(tmp_path, "calls") == ["0", "1"]
     with pytest.raises(TrainingFailed, match=r"^program gave 'test', but test data are for the comparison only"):
         trained(tmp_path, '#!/bin/sh\necho \'{"validation": 0.5, "test": 0.75}\'\n')
-    made = trainer(tmp_path, "#!/bin/sh\necho '{\"validation\": 0.5}'\n", "{test}")
-    made.train(COMPARED, Steps())
+    custom = trainer(tmp_path, "#!/bin/sh\necho '{\"validation\": 0.5}'\n", "{test}")
+    custom.train(COMPARED, Steps())
     with pytest.raises(TrainingFailed, match=r'^program gave no "test" when called for the test'):
-        made.test(COMPARED, Steps())
+        custom.test(COMPARED, Steps())
 
 
 def test_a_separate_program_may_score_the_test(tmp_path: Path) -> None:
     test = write(tmp_path / "score", '#!/bin/sh\ncat "$1/model"\n')
     text = '#!/bin/sh\necho \'{"test": 0.5}\' > "$KD_SWEEPS_FOLDER/model"\necho \'{"validation": 0.5}\'\n'
-    made = trainer(tmp_path, text, test=f"{test} {{folder}}")
-    made.train(COMPARED, Steps())
-    assert made.test(COMPARED, Steps()) == 0.5
+    custom = trainer(tmp_path, text, test=f"{test} {{folder}}")
+    custom.train(COMPARED, Steps())
+    assert custom.test(COMPARED, Steps()) == 0.5
 
 
 def test_the_folder_of_code_relocates_the_program_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = trainer(tmp_path, '#!/bin/sh\necho \'{"validation": 0.25}\' > "$1"\n', "{out}")
+    custom = trainer(tmp_path, '#!/bin/sh\necho \'{"validation": 0.25}\' > "$1"\n', "{out}")
     (tmp_path / "code").mkdir()
     (tmp_path / "program").rename(tmp_path / "code" / "program")
     (tmp_path / "code" / "result.json").write_text("a result that is no result", encoding="utf-8")
     monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path / "code"))
-    assert made.train(SEARCH, Steps()).score == 0.25
+    assert custom.train(SEARCH, Steps()).score == 0.25
 
 
 BAD = {
@@ -152,26 +152,26 @@ def test_a_bad_result_is_one_line_with_the_end_of_the_log(case: str, tmp_path: P
 
 
 def test_a_missing_program_is_the_machines_fault_and_an_invalid_one_the_programs(tmp_path: Path) -> None:
-    made = trainer(tmp_path, "#!/bin/sh\n")
+    custom = trainer(tmp_path, "#!/bin/sh\n")
     (tmp_path / "program").chmod(0o600)
     with pytest.raises(NotHere, match=r"program is not executable here; type: chmod \+x"):
-        made.train(SEARCH, Steps())
+        custom.train(SEARCH, Steps())
     (tmp_path / "program").unlink()
     with pytest.raises(NotHere, match="there is no program"):
-        made.train(SEARCH, Steps())
+        custom.train(SEARCH, Steps())
     write(tmp_path / "program", "no first line\n")
     with pytest.raises(TrainingFailed, match=r"cannot be started: Exec format error; is its first line #!/bin/sh\?"):
-        made.train(SEARCH, Steps())
+        custom.train(SEARCH, Steps())
 
 
 def test_endless_output_fills_neither_log_nor_memory_and_counts_as_progress(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     steps = Steps()
-    made = trainer(
+    custom = trainer(
         tmp_path, "#!/bin/sh\nhead -c 100000000 /dev/zero | tr '\\0' 'a'\necho\necho '{\"validation\": 0.5}'\n"
     )
-    assert made.train(SEARCH, steps).score == 0.5
+    assert custom.train(SEARCH, steps).score == 0.5
     logged = capfd.readouterr().out
     assert MOST_LOGGED < len(logged) < 1.2 * MOST_LOGGED
     assert "bytes are left out of this log; their end:]" in logged
@@ -180,8 +180,8 @@ def test_endless_output_fills_neither_log_nor_memory_and_counts_as_progress(
 
 def test_a_background_process_neither_delays_the_result_nor_outlives_it(tmp_path: Path) -> None:
     began = time.monotonic()
-    made = trained(tmp_path, f"#!/bin/sh\nsleep 600 &\n{PID}\necho '{{\"validation\": 0.5}}'\n")
-    assert made.score == 0.5
+    result = trained(tmp_path, f"#!/bin/sh\nsleep 600 &\n{PID}\necho '{{\"validation\": 0.5}}'\n")
+    assert result.score == 0.5
     assert time.monotonic() - began < 60
     wait_until_gone(int(kept(tmp_path, "pid")[0]))
 

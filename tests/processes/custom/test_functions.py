@@ -136,8 +136,8 @@ def trainer(folder: Path, body: str, *, test: str = "none", **table: Any) -> Cus
     """Return the trainer of a function in that file, which searches alpha."""
     file = folder / "train.py"
     file.write_text(_HEAD + body, encoding="utf-8")
-    named = {"train": f"{file}:train", "test": test and f"{file}:test" if test != "none" else "none"}
-    own = spec(named | {"space": {"alpha": [0.0, 1.0]}, "defaults": {}} | table)
+    functions = {"train": f"{file}:train", "test": test and f"{file}:test" if test != "none" else "none"}
+    own = spec(functions | {"space": {"alpha": [0.0, 1.0]}, "defaults": {}} | table)
     return CustomTrainer(own, Kept(folder / "kept"))  # type: ignore[arg-type]
 
 
@@ -148,11 +148,11 @@ def trained(folder: Path, body: str, run: Run = SEARCH, **table: Any) -> Trained
 @pytest.mark.parametrize("case", GOOD)
 def test_what_a_training_does_to_its_process_affects_no_other(case: str, tmp_path: Path) -> None:
     before = os.getcwd(), random.getstate()
-    made = trained(tmp_path, GOOD[case])
-    assert made.score == {"a number": 0.55, "any name": 0.25}.get(case, 0.5)
+    result = trained(tmp_path, GOOD[case])
+    assert result.score == {"a number": 0.55, "any name": 0.25}.get(case, 0.5)
     assert (os.getcwd(), random.getstate()) == before
     if case == "a table":
-        assert (made.size, made.facts) == (7, {"facts": {"agreement": 0.5}})
+        assert (result.size, result.facts) == (7, {"facts": {"agreement": 0.5}})
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -177,8 +177,8 @@ def test_reports_are_steps_and_their_scores_the_curve_which_ends_at_the_result(t
         "    report(1.0, validation=87.5)\n    return 0.5\n"
     )
     steps = Steps()
-    made = trainer(tmp_path, body).train(SEARCH, steps)
-    assert made.curve == [0.25, None, None, 0.5], "it ends at the result, and NaN and scores out of bounds are gaps"
+    result = trainer(tmp_path, body).train(SEARCH, steps)
+    assert result.curve == [0.25, None, None, 0.5], "it ends at the result, and NaN and scores out of bounds are gaps"
     assert len(steps.steps) < 100, "frequent reports must be combined"
     assert (0.5, "validation 0.25") in steps.steps
     assert max(fraction or 0 for fraction, _ in steps.steps) == 1.0
@@ -186,8 +186,8 @@ def test_reports_are_steps_and_their_scores_the_curve_which_ends_at_the_result(t
 
 def test_a_minimized_score_and_its_curve_keep_their_sign(tmp_path: Path) -> None:
     body = "def train(alpha, seed, report):\n    report(0.5, validation=3.0)\n    return 2.0\n"
-    made = trained(tmp_path, body, score={"name": "loss", "direction": "minimize"})
-    assert (made.score, made.curve) == (2.0, [3.0, 2.0])
+    result = trained(tmp_path, body, score={"name": "loss", "direction": "minimize"})
+    assert (result.score, result.curve) == (2.0, [3.0, 2.0])
 
 
 def test_the_test_runs_in_the_process_of_its_training_and_only_on_request(tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_the_test_runs_in_the_process_of_its_training_and_only_on_request(tmp_pa
         "def test(*, folder, alpha, dataset):\n    (folder / 'tested').touch()\n"
         "    return model + (dataset == 'here')\n"
     )
-    made = trainer(tmp_path, body, test="same", score={"name": "score"})
-    made.train(COMPARED, Steps())
+    custom = trainer(tmp_path, body, test="same", score={"name": "score"})
+    custom.train(COMPARED, Steps())
     time.sleep(0.3)
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["trained"]
-    assert made.test(COMPARED, Steps()) == 1.5
+    assert custom.test(COMPARED, Steps()) == 1.5
     assert (tmp_path / "kept" / "tested").exists()
     assert [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"spawn_main" in command_of(pid)] == []
 
@@ -230,17 +230,17 @@ def train(alpha, *, seed):
 
 
 def test_without_a_test_the_comparison_uses_the_validation_score(tmp_path: Path) -> None:
-    made = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
-    made.train(COMPARED, Steps())
-    assert made.test(COMPARED, Steps()) == 0.5
+    custom = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
+    custom.train(COMPARED, Steps())
+    assert custom.test(COMPARED, Steps()) == 0.5
 
 
 def test_a_failing_test_is_named_as_the_test(tmp_path: Path) -> None:
     body = "def train(alpha, seed):\n    return 0.5\n\ndef test(seed):\n    return 'good'\n"
-    made = trainer(tmp_path, body, test="same")
-    made.train(COMPARED, Steps())
+    custom = trainer(tmp_path, body, test="same")
+    custom.train(COMPARED, Steps())
     with pytest.raises(Exception, match=r"^train\.py:test gave 'good' of type str for a score"):
-        made.test(COMPARED, Steps())
+        custom.test(COMPARED, Steps())
 
 
 def test_a_worker_killed_while_its_training_awaits_a_test_leaves_no_process(tmp_path: Path) -> None:
@@ -248,10 +248,10 @@ def test_a_worker_killed_while_its_training_awaits_a_test_leaves_no_process(tmp_
         "def train(alpha, seed, folder):\n    (folder / 'pid').write_text(str(os.getpid()))\n    return 0.5\n\n"
         "def test(seed):\n    return 0.5\n"
     )
-    made = trainer(tmp_path, body, test="same")
+    custom = trainer(tmp_path, body, test="same")
     pid = os.fork()
     if pid == 0:
-        made.train(COMPARED, Steps())
+        custom.train(COMPARED, Steps())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     wait_until_gone(int((tmp_path / "kept" / "pid").read_text()))

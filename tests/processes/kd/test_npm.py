@@ -48,11 +48,11 @@ def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., registrie
 
 @needs_npm
 def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Package], tmp_path: Path) -> None:
-    what = tiny(packed(("package/data", b"content"), ("package/../../evil", b"x"), ("/tmp/evil", b"x")))
-    seen: list[tuple[int, int | None]] = []
-    content: object = registries.fetch_package(what, tmp_path, lambda *bytes_: seen.append(bytes_))
+    package = tiny(packed(("package/data", b"content"), ("package/../../evil", b"x"), ("/tmp/evil", b"x")))
+    progress: list[tuple[int, int | None]] = []
+    content: object = registries.fetch_package(package, tmp_path, lambda *bytes_: progress.append(bytes_))
     assert content == b"content"
-    assert seen[-1] == (what.size, what.size)
+    assert progress[-1] == (package.size, package.size)
     assert not (tmp_path.parent / "evil").exists()
 
 
@@ -60,12 +60,12 @@ def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Pac
 def test_a_silent_registry_times_out(
     tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    what = tiny(packed())
+    package = tiny(packed())
     site.files["/stall/tiny"] = site.files["/tiny"]
     monkeypatch.setenv("npm_config_registry", site.url + "/stall")
     monkeypatch.setattr(registries, "REACH_TIMEOUT_S", 1)
     with pytest.raises(DataError, match="npm view: "):
-        registries.fetch_package(what, tmp_path)
+        registries.fetch_package(package, tmp_path)
 
 
 def run(script: str, folder: Path, *, timeout_s: float = 60, progress: Progress | None = None) -> None:

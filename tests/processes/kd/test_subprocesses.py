@@ -142,5 +142,5 @@ sys.exit(0)
 def test_a_process_can_exit_while_its_child_awaits_a_request(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _EXITS, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "1\n"), result.stderr

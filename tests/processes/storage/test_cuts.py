@@ -71,9 +71,9 @@ def test_a_step_cut_just_before_its_commit_is_done_once(server: PostgresServer, 
     claim = claimed(engine, sweep)  # its first try leaves no trace
     assert [task.attempt for task in queries.running_tasks(engine, sweep)] == [1]
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
-    seen = errors_of(engine)
+    errors = errors_of(engine)
     assert STEPS[name](engine, claim)
-    assert any("57P01" in error for error in seen), "the cut did not happen"
+    assert any("57P01" in error for error in errors), "the cut did not happen"
     (task,) = queries.task_records(engine, sweep)
     assert task.attempt == 1
     assert finished(engine, claim) == (name in ("save_point", "finish"))

@@ -132,8 +132,8 @@ def test_a_foreign_study_that_replaced_a_sweeps_is_left_alone(storage_url: str, 
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     with open_sweep(url, "s") as (engine, sweep):
         violations = audit(engine, sweep).violations
-    gone = [f"study {name} was deleted by another tool" for name in REPLACED]
-    assert [line.text.split(",")[0] for line in violations] == gone
+    lines = [f"study {name} was deleted by another tool" for name in REPLACED]
+    assert [line.text.split(",")[0] for line in violations] == lines
     assert all("another program has created one of that name" in line.text for line in violations)
     with pytest.raises(SpecConflict, match="belongs to another program"):
         create_sweep(url, "s", SMALL)
@@ -196,12 +196,12 @@ def test_the_next_create_removes_what_a_killed_one_left(storage_url: str) -> Non
 def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(
     storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[str] = []
+    points: list[str] = []
 
     def make_meanwhile(point: str) -> None:
-        if point == "study-named" and not made:
+        if point == "study-named" and not points:
             make_foreign(storage_url, "s.confirm", trials=0)
-            made.append(point)
+            points.append(point)
 
     monkeypatch.setattr("storage.studies.studies.failpoint", make_meanwhile)
     for _ in range(2):  # the second create finds what the first one left, and the foreign study

@@ -21,8 +21,8 @@ FULL = "disk is full; free space there; the workers wait"
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Yield a disk of 16 MB, enough for a small sweep."""
     try:
-        with small_disk(tmp_path / "disk", megabytes=16) as made:
-            yield made
+        with small_disk(tmp_path / "disk", megabytes=16) as volume:
+            yield volume
     except CannotMount as error:
         pytest.skip(str(error))
 

@@ -70,9 +70,9 @@ def test_a_mirror_killed_at_any_point_leaves_one_trial_of_each_attempt(storage_u
     assert worker.exitcode == 0
     end(successor)
     draw(url)
-    left = count(storage_url, name="s")
-    assert left.clean, left
-    assert left.attempts == left.complete
+    books = count(storage_url, name="s")
+    assert books.clean, books
+    assert books.attempts == books.complete
 
 
 @pytest.mark.parametrize("point", ["drawing", "drawn", "attributes"])
@@ -96,9 +96,9 @@ def test_a_mirror_resumed_after_another_took_over_doubles_no_trial(storage_url: 
     time.sleep(0.5)  # time for writes of the resumed mirror
     end(stopped, other)
     engine.dispose()
-    left = count(storage_url, name="s")
-    assert left.clean, left
-    assert left.attempts == left.complete
+    books = count(storage_url, name="s")
+    assert books.clean, books
+    assert books.attempts == books.complete
 
 
 def _is_stopped(process: BaseProcess) -> bool:

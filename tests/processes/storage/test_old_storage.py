@@ -65,9 +65,9 @@ def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
         values["incumbent"] | values["incumbent"]["point"],
     ]
     flat[-1].pop("point")
-    kept = {name: values[name] for name in ("sweep", "loss", "answer_hash", "recipe", "paste")}
+    common = {name: values[name] for name in ("sweep", "loss", "answer_hash", "recipe", "paste")}
     candidates = {} if values["candidates"] is None else {"candidates": flat[1:-1]}
-    return kept | flat[0] | candidates | {"search_best": flat[-1]}
+    return common | flat[0] | candidates | {"search_best": flat[-1]}
 
 
 def upgraded(kd_sweeps: KdSweeps, folder: Path, version: int) -> str:
@@ -103,8 +103,8 @@ def test_every_command_reads_an_old_storage_as_the_old_version_did(
     for command, words in COMMANDS.items():
         code, out, _ = kd_sweeps(*words, "-f", "json", "--storage", storage)
         assert code == 0
-        written = json.loads((DATA / COMMITS[version] / "old" / f"{command}.json").read_text())
-        before = {_moved(path): value for path, value in _leaves(written)}
+        recorded = json.loads((DATA / COMMITS[version] / "old" / f"{command}.json").read_text())
+        before = {_moved(path): value for path, value in _leaves(recorded)}
         leaves = dict(_leaves(_as_before(command, json.loads(out))))
         for path, value in leaves.items():
             if path in before and not _has_changed(path):
@@ -127,8 +127,8 @@ def test_every_command_prints_a_storage_of_schema_4_unchanged(
             continue  # it also reads Optuna's tables, which are not placed there
         code, out, err = kd_sweeps(word, name, *options, "-f", "json", "--storage", storage_url)
         assert code == 0, err
-        written = json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text())
-        leaves, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(written))
+        recorded = json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text())
+        leaves, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(recorded))
         changed = (*_REWEIGHED, "warnings", "notes", "smoke_test")  # an ended attempt without a trial is now a note
         assert all(_equal(leaves.get(path), value) for path, value in before.items() if path[0] not in changed), command
         new = [path for path in leaves.keys() - before.keys() if "recipes" not in path and path[0] not in changed]
@@ -136,17 +136,17 @@ def test_every_command_prints_a_storage_of_schema_4_unchanged(
 
 
 def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: KdSweeps, storage_url: str, tmp_path: Path) -> None:
-    kept = gzip.decompress((DATA / COMMITS[4] / "extended.kdsweep.gz").read_bytes())
+    archive = gzip.decompress((DATA / COMMITS[4] / "extended.kdsweep.gz").read_bytes())
     upgrade(placed(4, storage_url, tmp_path))
     storages = [storage_url]
     if storage_url.startswith("sqlite"):  # from Postgres and back: tests/contrib/archive
-        (tmp_path / "kept.kdsweep").write_bytes(kept)
+        (tmp_path / "kept.kdsweep").write_bytes(archive)
         assert kd_sweeps("import", "kept.kdsweep", "--storage", "sqlite:///new.db")[0] == 0
         storages.append("sqlite:///new.db")
     for storage in storages:
         code, _, err = kd_sweeps("archive", "extended", "-o", "again.kdsweep", "--force", "--storage", storage)
         assert code == 0, err
-        assert (tmp_path / "again.kdsweep").read_bytes() == kept, storage
+        assert (tmp_path / "again.kdsweep").read_bytes() == archive, storage
 
 
 def test_work_resumes_in_the_oldest_storage_and_a_deleted_study_is_restored(

@@ -43,10 +43,10 @@ def test_eight_workers_claim_each_of_160_tasks_once(
 ) -> None:
     sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
-    got = [job.result() for job in jobs]
-    counts = Counter(key for keys in got for key in keys)
+    claims = [job.result() for job in jobs]
+    counts = Counter(key for keys in claims for key in keys)
     assert counts == Counter(f"search#{n}" for n in range(160))
-    assert [len(keys) for keys in got if keys] != [160], "one process did everything: nothing was tested"
+    assert [len(keys) for keys in claims if keys] != [160], "one process did everything: nothing was tested"
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
     assert {task.attempt for task in queries.task_records(engine, sweep)} == {1}
 
@@ -79,17 +79,17 @@ def test_eight_workers_lose_nothing_while_the_sweep_is_paused_and_extended(
     sweep, chance, happened, stop = new_sweep(engine, phases), random.Random(0), Counter[str](), tmp_path / "stop"
     jobs = [eight.submit(work_with_failures, storage_url, sweep, f"w{n}", str(stop)) for n in range(8)]
     for _ in range(60):
-        what = chance.choice(["pause", "cancel", "extend", "extend", "retry", "retry"])
+        action = chance.choice(["pause", "cancel", "extend", "extend", "retry", "retry"])
         revision = queries.find_sweep(engine, "s").revision
         try:
-            if what == "extend":
+            if action == "extend":
                 extend(engine, sweep, chance.choice(list(phases)), revision=revision, number=2)
-            elif what == "retry":
+            elif action == "retry":
                 plans.retry(engine, sweep, revision=revision)
             else:
-                {"pause": workers.pause, "cancel": workers.cancel}[what](engine, sweep)
+                {"pause": workers.pause, "cancel": workers.cancel}[action](engine, sweep)
                 workers.resume(engine, sweep)
-            happened[what] += 1
+            happened[action] += 1
         except RevisionRefused:  # a phase has failed: nothing is added before a retry
             happened["refused"] += 1
         time.sleep(chance.uniform(0, 0.04))
@@ -108,7 +108,7 @@ def test_eight_workers_lose_nothing_while_the_sweep_is_paused_and_extended(
         query = select(attempts.c.state, func.count().label("number")).group_by(attempts.c.state)
         ended = {row.state: row.number for row in connection.execute(query)}
     assert (ended["done"], ended.get("running")) == (len(rows), None)
-    assert min(happened[what] for what in ("pause", "cancel", "extend", "retry")) > 0, happened
+    assert min(happened[action] for action in ("pause", "cancel", "extend", "retry")) > 0, happened
     print(happened, ended)
 
 

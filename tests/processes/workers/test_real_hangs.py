@@ -119,9 +119,9 @@ class Home:
     def created(self, changes: Mapping[str, Any]) -> None:
         created(self.url, override(MICRO, dict(changes)))
 
-    def launched(self, *due: str, meanwhile: Callable[[], None] = lambda: None) -> str:
+    def launched(self, *hangs: str, meanwhile: Callable[[], None] = lambda: None) -> str:
         """Launch one worker with these hangs pending; return the output once no process is left."""
-        for name in due:
+        for name in hangs:
             (self._folder / name).touch()
         with _ended(start_launch(self._env, workers=1)) as process:
             deadline = time.monotonic() + END_S
@@ -130,10 +130,10 @@ class Home:
                 meanwhile()
                 time.sleep(0.1)
             out = process.communicate()[0]
-        assert not [name for name in due if (self._folder / name).exists()], out
+        assert not [name for name in hangs if (self._folder / name).exists()], out
         deadline = time.monotonic() + 10  # children end within a second of their parents
-        while left := [file.name for file in self._pids.iterdir() if is_alive(int(file.name))]:
-            assert time.monotonic() < deadline, f"left behind: {left}\n{out}"
+        while children := [file.name for file in self._pids.iterdir() if is_alive(int(file.name))]:
+            assert time.monotonic() < deadline, f"left behind: {children}\n{out}"
             time.sleep(0.1)
         return out
 
@@ -144,12 +144,12 @@ class Home:
             assert (books.violations, books.warnings) == ([], [])
             every = tasks_of(engine)
             assert {task.key for task in every if task.state != "done"} == set(failed)
-            made = {task.key: queries.attempts_of(engine, sweep.id, task.key) or [] for task in every}
-            self.reasons = {reason for each in made.values() for attempt in each if (reason := attempt.reason)}
+            by_task = {task.key: queries.attempts_of(engine, sweep.id, task.key) or [] for task in every}
+            self.reasons = {row.reason for attempts in by_task.values() for row in attempts if row.reason}
             return {
-                key: [(attempt.state, attempt.error_class) for attempt in each]
-                for key, each in made.items()
-                if len(each) > 1
+                key: [(attempt.state, attempt.error_class) for attempt in attempts]
+                for key, attempts in by_task.items()
+                if len(attempts) > 1
             }
 
     def at_work(self) -> list[RunningRecord]:
@@ -176,10 +176,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def test_an_endless_step_is_ended_whether_it_sleeps_or_holds_the_interpreter(home: Home) -> None:
     home.created({"source.student": "own_hangs:waits", "limits.search": HANGS_S})
     out = home.launched("a step sleeps", "a step keeps the interpreter")
-    (made,) = home.attempts().values()
-    assert made[0] == ("failed", "timeout")
-    assert ("lost", "lost worker") in made
-    assert made[-1] == ("done", None)
+    (attempts,) = home.attempts().values()
+    assert attempts[0] == ("failed", "timeout")
+    assert ("lost", "lost worker") in attempts
+    assert attempts[-1] == ("done", None)
     assert f"no step for {HANGS_S} s (limits.search)" in home.reasons
     assert "stopped itself because its task hung; its task is back in the queue; starting another" in out
     assert "is frozen; killing it" in out
@@ -188,25 +188,25 @@ def test_an_endless_step_is_ended_whether_it_sleeps_or_holds_the_interpreter(hom
 def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
     limits = {"limits.teachers": HANGS_S, "limits.baselines": 3, "retry.timeout": 4}
     home.created({"baselines.methods": ["autokeras"], **limits})
-    seen: list[str] = []
+    keys: list[str] = []
 
     def freeze() -> None:
         for task in home.at_work():
             children = [pid for pid in descendants(task.pid) if b"multiprocessing-fork" in command_of(pid)]
-            due = task.stage == "baselines" or (task.stage == "teachers" and task.key not in seen)
-            if not children or not due:
+            is_due = task.stage == "baselines" or (task.stage == "teachers" and task.key not in keys)
+            if not children or not is_due:
                 continue
-            seen.append(task.key)
+            keys.append(task.key)
             for pid in children:
                 os.kill(pid, signal.SIGSTOP)
-            if task.stage == "teachers" and len(seen) == 2:
+            if task.stage == "teachers" and len(keys) == 2:
                 os.kill(task.pid, signal.SIGKILL)
 
     out = home.launched(meanwhile=freeze)
-    (baseline,) = {key for key in seen if key.startswith("baselines")}
-    made = home.attempts(failed=(baseline,))
-    assert made.pop(baseline) == [("failed", "timeout")] * 4
-    first, second = (made[key] for key in dict.fromkeys(seen) if key != baseline)
+    (baseline,) = {key for key in keys if key.startswith("baselines")}
+    attempts = home.attempts(failed=(baseline,))
+    assert attempts.pop(baseline) == [("failed", "timeout")] * 4
+    first, second = (attempts[key] for key in dict.fromkeys(keys) if key != baseline)
     assert (first[0], first[-1]) == (("failed", "timeout"), ("done", None))
     assert (second[0], second[-1]) == (("lost", "lost worker"), ("done", None))
     assert "no step for 3 s (limits.baselines)" in home.reasons
@@ -217,8 +217,8 @@ def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fai
 def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_continues(home: Home) -> None:
     home.created({"source.student": "own_hangs:greedy", "retry.error": 0})
     out = home.launched("a builder forks and prints", "a builder lacks memory", "a builder is killed")
-    (made,) = home.attempts().values()
-    assert made == [("failed", "error"), ("lost", "lost worker"), ("done", None)]
+    (attempts,) = home.attempts().values()
+    assert attempts == [("failed", "error"), ("lost", "lost worker"), ("done", None)]
     assert "ModelError: model 'own_hangs:greedy' does not work with images of (28, 28, 1): MemoryError" in home.reasons
     killed = out.partition("was killed by signal 9; its task is back in the queue; starting another")[2]
     assert "source: training the student own_hangs:greedy" in killed.splitlines()[1]

@@ -61,10 +61,10 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_con
         wait_until(both_ended, "they do not end")
     assert codes == {frozen: 0, other: 0}
     assert f"{held.key} attempt 1 was taken by another worker" in (tmp_path / "log").read_text()
-    again = now()[held.key]
-    assert (again.attempt, held.worker != again.worker) == (2, True)
+    latest = now()[held.key]
+    assert (latest.attempt, held.worker != latest.worker) == (2, True)
     assert [task for task in now().values() if task.worker == held.worker], "the resumed worker did nothing"
     engine.dispose()
     draw(resolve(storage_url), NAME)
-    left = count(storage_url)
-    assert left.clean, left
+    books = count(storage_url)
+    assert books.clean, books

@@ -25,7 +25,7 @@ def test_no_module_of_the_current_folder_is_imported_and_only_the_owner_can_read
         for name in ("keras", "random", "sqlite3"):
             (folder / f"{name}.py").write_text("import pathlib; pathlib.Path('ran').touch(); raise SystemExit(3)\n")
         monkeypatch.chdir(folder)
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-P", "-m", "sweeps.cli", "launch", "s", "--workers", "1"],
             env=environment(tmp_path / "home", url),
             capture_output=True,
@@ -35,7 +35,7 @@ def test_no_module_of_the_current_folder_is_imported_and_only_the_owner_can_read
         )
     finally:
         os.umask(before)
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert not (folder / "ran").exists()
     files = [tmp_path / "s.db", *(tmp_path / "home" / "state").rglob("*.log")]
     assert len(files) == 2

@@ -57,8 +57,8 @@ def test_randomly_killed_workers_give_the_same_answer(service: Service, answer: 
     assert set(course.exits) == {0, -signal.SIGKILL}
     assert answer_of(at(tmp_path)) == answer is not None
     draw(resolve(at(tmp_path)), "s")
-    left = count(at(tmp_path), name="s")
-    assert left.clean, left
+    books = count(at(tmp_path), name="s")
+    assert books.clean, books
 
 
 def test_workers_on_a_bad_network_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from unittest import mock
 
 import sqlalchemy
 
-from storage.studies.sampler import Past, propose
+from storage.records.queries import Past
+from storage.studies.sampler import propose
 from storage.tables import RevisionRecord, SweepRecord, TaskRecord
 from sweeps.findings.findings import Findings, findings
 from sweeps.findings.load import StoredSweep, read

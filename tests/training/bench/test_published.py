@@ -100,11 +100,11 @@ def test_a_teacher_and_its_student_make_the_recorded_errors(tmp_path: Path, monk
     teacher, student = train("dropout-300-2"), train("mlp-30-dropout-300-2")
     with RECORD.open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["row"] == "teachers" and line["seed"] == "0"]
-    kept = ("errors", "threes", "agreement")
+    names = ("errors", "threes", "agreement")
     of_teacher = next(line for line in lines if (line["network"], line["epochs"]) == ("dropout-300", "2"))
     of_student = next(line for line in lines if (line["network"], line["teacher"]) == ("mlp-30", "dropout-300 x 2"))
-    assert [str(teacher.get(name, "")) for name in kept] == [of_teacher[name] for name in kept]
-    assert [str(student.get(name, "")) for name in kept] == [of_student[name] for name in kept]
+    assert [str(teacher.get(name, "")) for name in names] == [of_teacher[name] for name in names]
+    assert [str(student.get(name, "")) for name in names] == [of_student[name] for name in names]
     assert teacher["validation"] == 1 - int(of_teacher["errors"]) / 10_000
     files = {path.name for path in tmp_path.glob("*.npz")}
     assert files == {"dropout-300-x-2-0.npz"}

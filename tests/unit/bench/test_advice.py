@@ -117,8 +117,8 @@ def test_advice_is_wrong_if_the_strategy_truly_loses_more_than_the_margin(stage:
     looks, first = (count(Row(name="", searches=looks), sweeps=SWEEPS, stage=stage) for looks in ((3, 8), (3,)))
     assert sum(looks.uses.values()) == SWEEPS
     assert looks.uses["default"] > first.uses["default"], "undecided sweeps get more searches"
-    held = claims([good, none])
-    assert [len(counted) for counted in held.values()] == [2, 1, 2]
+    verdicts = claims([good, none])
+    assert [len(counted) for counted in verdicts.values()] == [2, 1, 2]
     assert "0.0 [0.0, 6.0]" in page([good])
 
 

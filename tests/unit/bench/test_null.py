@@ -13,17 +13,17 @@ from tests.support.paths import REPOSITORY
 @pytest.mark.processes
 def test_a_small_run_writes_its_sections_and_the_claims_hold(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "bench/null.py", "--sweeps", "100", "--page", str(page)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
     text = page.read_text()
     assert "## Advice" in text
     assert "## Judge" in text
     assert text.count("**holds**") == 3 + 2
-    assert re.search(r"^wrong advice, worst row = \d+\.\d %$", done.stdout, flags=re.MULTILINE)
-    assert re.search(r"^a setting wrongly called better, worst row = \d+\.\d % ", done.stdout, flags=re.MULTILINE)
+    assert re.search(r"^wrong advice, worst row = \d+\.\d %$", result.stdout, flags=re.MULTILINE)
+    assert re.search(r"^a setting wrongly called better, worst row = \d+\.\d % ", result.stdout, flags=re.MULTILINE)

@@ -40,8 +40,8 @@ def test_a_cell_has_the_recipe_of_its_lines(row: str) -> None:
     assert lines
     for cell, line in lines:
         recipe = cell.training
-        written = (line["epochs"], line["batch_size"], line["learning_rate"], line["schedule"], line["teacher"])
-        assert written == (
+        columns = (line["epochs"], line["batch_size"], line["learning_rate"], line["schedule"], line["teacher"])
+        assert columns == (
             str(recipe.epochs),
             str(recipe.batch_size),
             str(recipe.learning_rate),
@@ -91,7 +91,7 @@ def test_the_page_matches_the_committed_one(tmp_path: Path) -> None:
 
 def _swept(row: str, errors: int) -> list[parts.Training]:
     """Return the trainings of a part as the CSV has them, each with this many errors."""
-    made = parts.Training(
+    training = parts.Training(
         part=row,
         stage="search",
         dataset="mnist",
@@ -110,9 +110,11 @@ def _swept(row: str, errors: int) -> list[parts.Training]:
     counts = {"errors": str(errors), "threes": "7", "trained_cpu_s": "8.5"}
     numbers = {number: seed for seed, number in NUMBERS.items()}
     return [
-        made,
+        training,
         *(
-            replace(made, stage="transfer", arm=arm, repeat=n, seed=numbers[n], test=0.98, more=made.more | counts)
+            replace(
+                training, stage="transfer", arm=arm, repeat=n, seed=numbers[n], test=0.98, more=training.more | counts
+            )
             for n in range(ROWS[row].seeds)
             for arm in [*published.arms(row), "best"]
         ),
@@ -131,9 +133,9 @@ def test_a_part_trained_as_a_sweep_replaces_its_record(tmp_path: Path) -> None:
 
 
 def test_values_besides_the_score_have_a_column_each(tmp_path: Path) -> None:
-    written = _swept("no-threes", 150)
-    parts.write_csv(tmp_path / "a.csv", written)
-    assert parts.read_csv(tmp_path / "a.csv") == written
+    trainings = _swept("no-threes", 150)
+    parts.write_csv(tmp_path / "a.csv", trainings)
+    assert parts.read_csv(tmp_path / "a.csv") == trainings
     assert (tmp_path / "a.csv").read_text().splitlines()[0].endswith("cpu_s,cell,errors,threes,trained_cpu_s")
 
 

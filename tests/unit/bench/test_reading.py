@@ -29,9 +29,9 @@ def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(
     page = tmp_path / "results.md"
     page.write_text("# Title\n\n## Another section\n\ntext\n")
     command = [sys.executable, f"bench/{program}.py", *small, "--only", "sqlite", "--page", str(page)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr  # a busy machine may miss the target
-    assert "Traceback" not in done.stderr
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode in (0, 1), result.stderr  # a busy machine may miss the target
+    assert "Traceback" not in result.stderr
     text = page.read_text()
     assert text.index("## Another section\n\ntext") < text.index(f"## {heading}")
     for words in verdicts:
@@ -62,8 +62,8 @@ def test_the_written_sweep_lacks_only_the_trials_of_optuna(storage_url: str, mon
         assert all(row.validation is not None for row in rows)
         target = [row for row in rows if row.dataset == "digits-rgb"]
         assert all(row.test is None for row in target), "test scores stay hidden until transfer is complete"
-        found = audit(engine, sweep)
-        assert all("trial" in str(line) for line in (*found.violations, *found.warnings)), found
+        report = audit(engine, sweep)
+        assert all("trial" in str(line) for line in (*report.violations, *report.warnings)), report
     finally:
         engine.dispose()
 
@@ -73,11 +73,11 @@ def test_the_written_sweep_lacks_only_the_trials_of_optuna(storage_url: str, mon
 def test_the_service_is_measured_under_load(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     command = [sys.executable, "bench/service.py", "--quick", "--only", "sqlite", "--page", str(page)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    assert "Traceback" not in done.stderr
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode in (0, 1), result.stderr
+    assert "Traceback" not in result.stderr
     assert re.search(r"\nservice: readyz max \d+\.\d\d s, status p99 \d+\.\d\d s\n", page.read_text())
-    assert "answers were neither 200 nor 503" not in done.stdout
+    assert "answers were neither 200 nor 503" not in result.stdout
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

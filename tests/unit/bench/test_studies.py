@@ -36,9 +36,9 @@ TRAINING = Training(
 
 
 def test_a_csv_gives_back_what_was_written(tmp_path: Path) -> None:
-    written = [TRAINING, replace(TRAINING, stage="search", arm="", test=None, validation=1 / 3)]
-    write_csv(tmp_path / "kd.csv", written)
-    assert read_csv(tmp_path / "kd.csv") == written
+    trainings = [TRAINING, replace(TRAINING, stage="search", arm="", test=None, validation=1 / 3)]
+    write_csv(tmp_path / "kd.csv", trainings)
+    assert read_csv(tmp_path / "kd.csv") == trainings
 
 
 def test_only_the_names_of_files_are_kept_not_their_folders() -> None:

@@ -21,9 +21,9 @@ def surfaces() -> dict[str, Surface]:
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_trainings_vary_as_the_recorded_ones_do(surfaces: dict[str, Surface], name: str) -> None:
-    surface, made = surfaces[name], world(surfaces[name])
-    cells = np.stack(np.meshgrid(*made.axes, indexing="ij"), axis=-1)[:, :-1].reshape(1, -1, 2)
-    trained = made.trained(np.repeat(cells, 400, axis=0), 2, np.random.default_rng(0))
+    surface, simulation = surfaces[name], world(surfaces[name])
+    cells = np.stack(np.meshgrid(*simulation.axes, indexing="ij"), axis=-1)[:, :-1].reshape(1, -1, 2)
+    trained = simulation.trained(np.repeat(cells, 400, axis=0), 2, np.random.default_rng(0))
     recorded = 100 * surface.last[..., :-1].reshape(len(surface.last), -1)
     assert trained.std(axis=0).mean() == pytest.approx(recorded.std(axis=0, ddof=1).mean(), rel=0.05)
     # the spread of the offset that a seed adds to all cells

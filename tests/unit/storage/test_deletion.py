@@ -122,10 +122,10 @@ def test_a_sweep_with_a_lapsed_lease_or_without_its_study_can_be_deleted(
 
 @both
 def test_blobs_of_other_sweeps_stay_and_all_others_are_deleted(storage: Studies, engine: Engine) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    shared = done_with(engine, claimed(engine, one), b"the same teacher")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    shared = done_with(engine, claimed(engine, sweep), b"the same teacher")
     assert done_with(engine, claimed(engine, other), b"the same teacher") == shared
-    done_with(engine, claimed(engine, one), b"mine")
+    done_with(engine, claimed(engine, sweep), b"mine")
     theirs = done_with(engine, claimed(engine, other), b"theirs")
     artifacts.put(engine, b"of an attempt that was killed before it finished")
     assert delete(storage, "one") == Deleted(tasks=3, studies=1, blobs=2, bytes=52)
@@ -137,15 +137,15 @@ def test_blobs_of_other_sweeps_stay_and_all_others_are_deleted(storage: Studies,
 
 @both
 def test_blobs_that_a_running_task_has_stored_stay(storage: Studies, engine: Engine) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    again = done_with(engine, claimed(engine, one), b"stored before, and once more")
-    done_with(engine, claimed(engine, one), b"old")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    repeated = done_with(engine, claimed(engine, sweep), b"stored before, and once more")
+    done_with(engine, claimed(engine, sweep), b"old")
     at_work = claimed(engine, other)
     young = artifacts.put(engine, b"its outcome will name it")
     artifacts.put(engine, b"stored before, and once more")
     assert delete(storage, "one").blobs == 1
-    assert stored(engine) == {young, again}
-    assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": again}}, score=0.5)
+    assert stored(engine) == {young, repeated}
+    assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": repeated}}, score=0.5)
     assert artifacts.get(engine, young) == b"its outcome will name it"
 
 
@@ -155,15 +155,15 @@ def test_blobs_that_a_running_task_has_stored_stay(storage: Studies, engine: Eng
     "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
 )
 def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, engine: Engine, before: str) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
-    done_with(engine, claimed(engine, one), b"goes")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    done_with(engine, claimed(engine, sweep), b"goes")
     at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
     elsewhere = open_engine(engine.url)
-    seen = []
+    statements = []
 
     def finish_first(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if before in statement and not seen:
-            seen.append(statement)
+        if before in statement and not statements:
+            statements.append(statement)
             assert tasks.finish(elsewhere, at_work, outcome={"blobs": {"model": kept}}, score=0.5)
 
     sqlalchemy.event.listen(engine, "before_cursor_execute", finish_first)
@@ -172,18 +172,18 @@ def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, en
     finally:
         sqlalchemy.event.remove(engine, "before_cursor_execute", finish_first)
         elsewhere.dispose()
-    assert seen
+    assert statements
     assert stored(engine) == {kept}
 
 
 def test_blobs_named_by_an_unreadable_outcome_stay(storage: Studies, engine: Engine) -> None:
-    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
+    sweep, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     digest = done_with(engine, claimed(engine, other), b"a teacher")
     with write(engine) as connection:
         connection.exec_driver_sql(
             f'UPDATE tasks SET outcome = \'{{"blobs": {{"model": "{digest}", \' WHERE state = \'done\''
         )
-    workers.cancel(engine, one)
+    workers.cancel(engine, sweep)
     assert delete(storage, "one").blobs == 0
     assert artifacts.get(engine, digest) == b"a teacher"
 
@@ -207,20 +207,20 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
         doomed.join(60)
         assert doomed.exitcode == -9
         with contextlib.closing(open_studies(url)) as storage:
-            left = [name for name in storage.names() if name.split(".")[0] == "s"]
-            assert len(left) == (len(stages) if point == "delete-cancelled" else 0)
+            remaining = [name for name in storage.names() if name.split(".")[0] == "s"]
+            assert len(remaining) == (len(stages) if point == "delete-cancelled" else 0)
             half = queries.find_sweep(storage.engine, "s")
             assert half.state == "cancelled", "otherwise a worker would resume it"
             lines = [local().after(line.text, line.next_steps) for line in audit(storage.engine, half).violations]
-            assert len(lines) == len(stages) - len(left), "the audit names the interrupted deletion"
+            assert len(lines) == len(stages) - len(remaining), "the audit names the interrupted deletion"
             for line in lines:
                 assert "missing and the sweep is cancelled: its deletion was interrupted; to complete it, type:" in line
                 assert "kd-sweeps delete s" in line
             if point == "delete-studies":
                 assert not create_sweep(url, "s", SMALL).new, "the cancelled sweep exists; its studies are recreated"
-                left = list(stages)
-            assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
+                remaining = list(stages)
+            assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(remaining), blobs=0, bytes=0)
             (other,) = queries.list_sweeps(storage.engine)
             assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(stages)
-            found = audit(storage.engine, other)
-            assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
+            report = audit(storage.engine, other)
+            assert (report.violations, report.warnings, report.accounted) == ([], [], len(whole))

@@ -139,8 +139,8 @@ class _Drawing:
         if confirmed:
             look += " confirmed"
             seeds = number_of(len(confirmed), "new seed")
-            again = "confirmed" if mean is not None else f"confirmed: {self._score.text(fmean(confirmed))}"
-            state = f"{again}, mean of {seeds}" if len(confirmed) > 1 else f"{again} on {seeds}"
+            word = "confirmed" if mean is not None else f"confirmed: {self._score.text(fmean(confirmed))}"
+            state = f"{word}, mean of {seeds}" if len(confirmed) > 1 else f"{word} on {seeds}"
         x, y = self._place(task, point)
         score = "" if value is None else self._score.text(value)
         return Dot(x=x, y=y, look=look, task=task.key, point=point.text(), score=score, state=state)

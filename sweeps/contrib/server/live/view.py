@@ -171,10 +171,10 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
     """Read what changes only when a task, a phase or a selection of the sweep does."""
     tallies = live.tallies(engine, sweep.id)
     counts = stage_counts(engine, sweep.id)
-    there = [stage for stage, count in counts.items() if count.total]
+    stages = [stage for stage, count in counts.items() if count.total]
     time = _eta(engine, sweep, spec, tallies, at_work)
     trials = live.newest_trials(engine, sweep.id, _POINTS, most=MOST_POINTS, best_of=_POINTS[:2])
-    ended = all(counts[stage].ended == counts[stage].total for stage in there)
+    ended = all(counts[stage].ended == counts[stage].total for stage in stages)
     all_done = all(count.ended == count.done for count in counts.values())  # so far: then no phase has failed
     answer_hash = fingerprints(engine, sweep).answer_hash if ended else None
     return View(
@@ -182,7 +182,9 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
         state=sweep.state,
         source=display_name(spec.source.shown),
         target=", ".join(display_name(spec.role(role).shown) for role in spec.targets),
-        stages=tuple(Stage(display_stage(stage, there), time.shares.get(stage, 0.0), counts[stage]) for stage in there),
+        stages=tuple(
+            Stage(display_stage(stage, stages), time.shares.get(stage, 0.0), counts[stage]) for stage in stages
+        ),
         fraction=time.fraction,
         seconds_left=time.seconds_left,
         problems=() if all_done else tuple(failures(engine, sweep.id)),
@@ -208,17 +210,17 @@ def at_work_of(
         return ()
     keys = [task.key for task in longest]
     params = {task.key: task.params or {} for task in queries.task_records(engine, sweep.id, keys=keys, keep=())}
-    made = {key: _reports(engine, sweep, key) for key in keys}
-    silent = {task.stage for task in longest if not made[task.key]}
+    by_task = {key: _reports(engine, sweep, key) for key in keys}
+    silent = {task.stage for task in longest if not by_task[task.key]}
     took = {stage: queries.durations(engine, sweep.id, stage) for stage in silent}
     return tuple(
         AtWork(
             task=task.key,
             what=_what(spec, params.get(task.key, {})),
             worker=task.worker,
-            fraction=made[task.key][-1].fraction if made[task.key] else _usual(task, took[task.stage]),
-            report=made[task.key][-1].text if made[task.key] else "",
-            curve=_curve(spec.score, made[task.key]),
+            fraction=by_task[task.key][-1].fraction if by_task[task.key] else _usual(task, took[task.stage]),
+            report=by_task[task.key][-1].text if by_task[task.key] else "",
+            curve=_curve(spec.score, by_task[task.key]),
         )
         for task in longest
     )
@@ -236,8 +238,8 @@ def workers_of(
     lines = []
     for task in running:
         alive = task.lease_left_s >= 0
-        still = f"no step for {duration(10 * round(task.idle_s / 10))}" if task.idle_s >= _STILL_S else ""
-        lines.append(WorkerLine(task.worker, task.host, task.key, still if alive else "lease lapsed", busy=alive))
+        text = f"no step for {duration(10 * round(task.idle_s / 10))}" if task.idle_s >= _STILL_S else ""
+        lines.append(WorkerLine(task.worker, task.host, task.key, text if alive else "lease lapsed", busy=alive))
     busy = {task.worker for task in running}
     for worker in live.present_workers(engine, sweep.id):
         if worker.name not in busy:
@@ -284,8 +286,8 @@ def _usual(task: RunningRecord, took: Sequence[float]) -> float | None:
     return min(task.running_s / median(took), 0.99) if took and median(took) > 0 else None
 
 
-def _curve(score: Score, made: Sequence[Report]) -> str:
-    points = [(report.fraction, score.signed(report.validation)) for report in made if report.validation is not None]
+def _curve(score: Score, steps: Sequence[Report]) -> str:
+    points = [(report.fraction, score.signed(report.validation)) for report in steps if report.validation is not None]
     levels = [level for _, level in points]
     if len(points) < 2 or min(levels) == max(levels):
         return ""

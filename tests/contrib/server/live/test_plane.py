@@ -64,8 +64,8 @@ def test_a_trial_that_learnt_nothing_does_not_stretch_the_colour_scale() -> None
 def test_confirmed_running_and_failed_trials_look_different_and_say_so() -> None:
     searched, failed = trial(4.0, 0.5, 0.9), trial(8.0, 0.5, None, state="failed")
     running = trial(16.0, 0.5, None, state="running")
-    again = [trial(4.0, 0.5, score, "confirm") for score in (0.92, 0.94)]
-    plane = drawn(TINY, searched, failed, running, *again)
+    confirmations = [trial(4.0, 0.5, score, "confirm") for score in (0.92, 0.94)]
+    plane = drawn(TINY, searched, failed, running, *confirmations)
     looks = {dot.task: dot.look.split() for dot in plane.dots}
     assert looks == {searched.key: ["s5", "confirmed"], failed.key: ["failed"], running.key: ["running"]}
     assert dot_of(plane, searched).state == "confirmed: 93.00 %, mean of 2 new seeds"

@@ -92,19 +92,19 @@ def test_a_task_without_reports_is_as_far_as_others_of_its_stage_suggest(
 
 def test_an_unchanged_sweep_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = reported_sweeps.worked(tmp_path, stop_at="confirm")
-    made, make = list[str](), module.view
+    calls, make = list[str](), module.view
 
-    def counted(*given: object, **more: object) -> View:
-        made.append("view")
-        return make(*given, **more)  # type: ignore[arg-type]
+    def counted(*args: object, **kwargs: object) -> View:
+        calls.append("view")
+        return make(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "view", counted)
     with views_of(url) as views:
         assert views.of("s") == views.of("s")
-        assert len(made) == 1
+        assert len(calls) == 1
         steering.pause(resolve(url), "s")
         assert views.of("s").activity == ("paused", "open")
-        assert len(made) == 2
+        assert len(calls) == 2
 
 
 def test_both_databases_give_the_newest_trials_with_the_best_one_and_count_the_tasks(storage_url: str) -> None:
@@ -151,6 +151,6 @@ def test_what_a_training_reports_is_read_from_the_log_that_its_worker_stores() -
             logging.getLogger("sweeps.workers.logs").info("search#3 99 %%: of another task")
     finally:
         logger.removeHandler(handler)
-    made = reports("\n".join(["noise of a library", *lines]), "search#3")
-    assert [(report.fraction, report.validation) for report in made] == [(0.25, None), (0.5, 0.8125), (1.0, 0.9)]
-    assert made[0].text == "epoch 1 of 4"
+    entries = reports("\n".join(["noise of a library", *lines]), "search#3")
+    assert [(report.fraction, report.validation) for report in entries] == [(0.25, None), (0.5, 0.8125), (1.0, 0.9)]
+    assert entries[0].text == "epoch 1 of 4"

@@ -102,14 +102,14 @@ def images(pixels: int, *, many: int = 2) -> np.ndarray:
 
 @pytest.mark.parametrize("name", [*KERAS, "efficientnet-lite0"])
 def test_its_preprocessing_is_that_of_its_family(name: str) -> None:
-    mine = fed(name, images(32))
+    actual = fed(name, images(32))
     if name == "efficientnet-lite0":
         expected = (images(32).astype(np.float32) - 127) / 128
     else:
         expected = preprocessed(name, images(32))
     if name == "efficientnetb0":  # what Keras leaves out of a network that is given a file, see `_OTHER_SQUARE_ROOT`
-        mine, expected = (mine / 255 - MEAN) / np.sqrt(DEVIATION), (expected / 255 - MEAN) / DEVIATION
-    np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-4)
+        actual, expected = (actual / 255 - MEAN) / np.sqrt(DEVIATION), (expected / 255 - MEAN) / DEVIATION
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", KERAS)

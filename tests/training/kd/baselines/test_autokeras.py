@@ -123,17 +123,17 @@ for kind in ("xception", "resnet"):
 def run_child(folder: Path, scenarios: str) -> dict[str, Any]:
     threads = {f"TF_NUM_{kind}OP_THREADS": "1" for kind in ("INTRA", "INTER")} | {"OMP_NUM_THREADS": "1"}
     script = SCRIPT + scenarios + '\n(folder / "answers.json").write_text(json.dumps(answers))\n'
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script, str(folder)],
         env=os.environ | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode < 0:
-        done.check_returncode()
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == ""  # stdout is for results, not for libraries
+    if result.returncode < 0:
+        result.check_returncode()
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout == ""  # stdout is for results, not for libraries
     answers: dict[str, Any] = json.loads((folder / "answers.json").read_text())
     return answers
 
@@ -270,8 +270,8 @@ def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(t
     assert killed.value.returncode == -signal.SIGKILL
     assert list((tmp_path / "work" / "autokeras").iterdir())  # killed midway, with trials and checkpoints
     (tmp_path / "again").mkdir()
-    again = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
+    second = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
     fresh = run_child(tmp_path / "again", 'run("fresh", bars(classes=3), trials=1, epochs=2)')["fresh"]
-    assert again["left"] == []
-    assert len(again["curve"]) == 1  # nothing was reused from the killed search
-    assert again["val_accuracy"] == fresh["val_accuracy"]
+    assert second["left"] == []
+    assert len(second["curve"]) == 1  # nothing was reused from the killed search
+    assert second["val_accuracy"] == fresh["val_accuracy"]

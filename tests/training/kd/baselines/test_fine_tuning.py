@@ -53,24 +53,24 @@ def test_it_ends_with_the_best_weights_and_frozen_batchnorm_statistics(
 ) -> None:
     before, norm = accuracy(classifier), classifier.get_layer("norm")
     gamma, _, mean, variance = (np.array(weight) for weight in norm.weights)
-    seen: list[float] = []
-    tuning = tuned(classifier, on_batch=lambda fraction, text: seen.append(fraction))
+    fractions: list[float] = []
+    tuning = tuned(classifier, on_batch=lambda fraction, text: fractions.append(fraction))
     assert tuning.accuracy == accuracy(classifier) > before
     assert not tuning.capped
-    rounds, left = divmod(tuning.epochs, 11)  # 11 times 300 images are 51 batches
+    rounds, remainder = divmod(tuning.epochs, 11)  # 11 times 300 images are 51 batches
     assert rounds in range(1, ROUNDS + 1)
-    assert left == 0
-    assert seen == sorted(seen)
-    assert len(seen) == 51 * min(rounds + PATIENCE, ROUNDS)
-    assert seen[-1] <= 1
+    assert remainder == 0
+    assert fractions == sorted(fractions)
+    assert len(fractions) == 51 * min(rounds + PATIENCE, ROUNDS)
+    assert fractions[-1] <= 1
     assert not np.array_equal(norm.gamma, gamma)
     np.testing.assert_array_equal(norm.moving_mean, mean)
     np.testing.assert_array_equal(norm.moving_variance, variance)
 
     best, wrong = classifier.get_weights(), (TRAIN[0], (TRAIN[1] + 1) % 3)
     assert tuned(classifier, wrong) == Tuned(accuracy=accuracy(classifier), epochs=0, capped=False)
-    for mine, theirs in zip(classifier.get_weights(), best, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for weight, best_weight in zip(classifier.get_weights(), best, strict=True):
+        np.testing.assert_array_equal(weight, best_weight)
 
 
 def test_a_seed_gives_the_same_bits_again_and_another_seed_others(
@@ -89,8 +89,8 @@ def test_at_the_deadline_the_best_complete_epoch_is_kept(classifier: keras.Model
     start = classifier.get_weights()
     result = tuned(classifier, seconds=0)
     assert result == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)
-    for mine, theirs in zip(classifier.get_weights(), start, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for weight, start_weight in zip(classifier.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(weight, start_weight)
 
 
 def test_an_exception_of_on_batch_ends_the_tuning(classifier: keras.Model) -> None:
@@ -110,16 +110,16 @@ def test_the_last_stage_of_a_network_is_trained_without_its_statistics(
     monkeypatch.setattr(pretrained, "ROUNDS", 3)
     digits, application = load("digits", train_images=200), APPLICATIONS["mobilenet"]
     budget = Budget(trials=1, epochs=1, seconds=300)
-    seen: list[float] = []
+    fractions: list[float] = []
     result = fit(
         "mobilenet-tuned",
         digits,
         budget=budget,
         seed=5,
         work_dir=tmp_path / "work",
-        on_progress=lambda fraction, text: seen.append(fraction),
+        on_progress=lambda fraction, text: fractions.append(fraction),
     )
-    assert seen == sorted(seen)
+    assert fractions == sorted(fractions)
     assert list((tmp_path / "work").iterdir()) == []
     assert result.detail.startswith("last stage tuned, ")
 
@@ -142,8 +142,8 @@ def test_the_last_stage_of_a_network_is_trained_without_its_statistics(
     changed = {
         (layer.name, weight.name)
         for layer, tuned_layer in zip(original.layers, network.layers, strict=True)
-        for weight, mine in zip(layer.weights, tuned_layer.weights, strict=True)
-        if not np.array_equal(weight, mine)
+        for weight, tuned_weight in zip(layer.weights, tuned_layer.weights, strict=True)
+        if not np.array_equal(weight, tuned_weight)
     }
     first = names.index(application.frozen_until) + 1
     assert changed == {

@@ -129,10 +129,10 @@ def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
     np.testing.assert_array_equal(depthwise[4, 1, 700, 0], made_up["_blocks.13._depthwise_conv.weight"][700, 0, 4, 1])
     (project,) = network.get_layer("block15_project_conv").get_weights()
     np.testing.assert_array_equal(project[0, 0], made_up["_blocks.15._project_conv.weight"][:, :, 0, 0].T)
-    for mine, theirs in zip(
+    for weight, name in zip(
         network.get_layer("block5_bn1").get_weights(), ["weight", "bias", "running_mean", "running_var"], strict=True
     ):
-        np.testing.assert_array_equal(mine, made_up[f"_blocks.5._bn1.{theirs}"])
+        np.testing.assert_array_equal(weight, made_up[f"_blocks.5._bn1.{name}"])
 
 
 @pytest.mark.parametrize(

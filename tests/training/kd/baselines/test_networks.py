@@ -87,9 +87,9 @@ def test_the_largest_proposals_are_within_the_default_size_limit(kind: str, widt
 def test_the_first_trial_gives_names_that_the_search_asks_for(kind: str) -> None:
     _, hp = built(kind)
     names = {param.name for param in hp.space}
-    given = {name for name in first_trial(kind) if name.startswith("blocks/")}
-    assert f"blocks/{BLOCK_TYPE}" in given
-    assert given <= names
+    block_names = {name for name in first_trial(kind) if name.startswith("blocks/")}
+    assert f"blocks/{BLOCK_TYPE}" in block_names
+    assert block_names <= names
 
 
 PROBE = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)

@@ -89,7 +89,7 @@ def test_the_saved_file_takes_uint8_and_float_and_scores_what_was_reported(fitte
     logits = np.asarray(fitted.model(images, training=False))
     assert logits.shape == (len(images), 10)
     assert logits.min() < 0  # logits, not probabilities
-    few, more = (fitted.model(given, training=False) for given in (images[:8], images[:8].astype(np.float32)))
+    few, more = (fitted.model(batch, training=False) for batch in (images[:8], images[:8].astype(np.float32)))
     np.testing.assert_array_equal(few, more)
     assert np.mean(logits.argmax(axis=-1) == digits.validation.labels) == fitted.result.val_accuracy
 
@@ -99,14 +99,14 @@ def test_the_network_in_the_saved_file_still_has_its_imagenet_weights_and_statis
 ) -> None:
     import keras
 
-    kept = fitted.model.get_layer("mobilenet_0.25_96").get_weights()
+    weights = fitted.model.get_layer("mobilenet_0.25_96").get_weights()
     file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
     original = keras.applications.MobileNet(
         alpha=0.25, include_top=False, input_shape=(96, 96, 3), weights=str(file)
     ).get_weights()
-    assert len(kept) == len(original)
-    for mine, theirs in zip(kept, original, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    assert len(weights) == len(original)
+    for weight, original_weight in zip(weights, original, strict=True):
+        np.testing.assert_array_equal(weight, original_weight)
 
 
 def test_as_a_teacher_it_gives_the_logits_of_its_file_for_each_view(fitted: Fitted, digits: Dataset) -> None:
@@ -117,8 +117,8 @@ def test_as_a_teacher_it_gives_the_logits_of_its_file_for_each_view(fitted: Fitt
     assert right[1] < right[0]  # a view may shift 4 of 8 pixels out
     few = digits.train.images[:8]  # their views are those of the whole dataset
     for number, of_view in enumerate(logits):
-        again = fitted.model(view(few, number), training=False)
-        np.testing.assert_allclose(again, of_view[:8], rtol=1e-4, atol=1e-4)
+        expected = fitted.model(view(few, number), training=False)
+        np.testing.assert_allclose(expected, of_view[:8], rtol=1e-4, atol=1e-4)
     assert result.val_accuracy == fitted.result.val_accuracy
     assert result.epoch_val_accuracy == (result.val_accuracy,)
     assert result.cpu_s > fitted.result.cpu_s > 0
@@ -144,10 +144,10 @@ def test_the_standardisation_is_folded_into_the_logits(classes: int) -> None:
     assert kernel.shape == (6, classes)
     scale = np.where(features.std(axis=0) > 1e-6, features.std(axis=0), 1)
     standardised = (features - features.mean(axis=0)) / scale
-    theirs = LogisticRegression(C=0.1, max_iter=1000).fit(standardised, labels)
+    classifier = LogisticRegression(C=0.1, max_iter=1000).fit(standardised, labels)
     logits = features @ kernel + bias
-    mine = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(mine, theirs.predict_proba(standardised), atol=1e-3)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(standardised), atol=1e-3)
 
 
 @pytest.mark.parametrize("classes", [2, 4])

@@ -113,10 +113,10 @@ def low(student, teacher, temperature):
 FLOWS = "a gradient flows into the teacher, too: freeze it, or detach its logits"
 
 
-def _checked(folder: Path, source: str, name: str, arguments: str = "", **given: float) -> Checked:
+def _checked(folder: Path, source: str, name: str, arguments: str = "", **values: float) -> Checked:
     file = folder / "mine.py"
     file.write_text(source, encoding="utf-8")
-    return check(Request(f"{file}:{name}", dict(item.split("=") for item in arguments.split()), **given))
+    return check(Request(f"{file}:{name}", dict(item.split("=") for item in arguments.split()), **values))
 
 
 @pytest.mark.parametrize("name", ["own", "one_hot"])

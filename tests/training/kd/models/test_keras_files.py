@@ -98,16 +98,16 @@ def test_a_rebuilt_model_is_new_except_for_adapted_layers():
 
 def test_the_seed_determines_the_weights_even_of_seeded_initializers():
     data = to_bytes(keras.Sequential([*adapted(), layers.Dense(5)]))
-    first, again, other = (rebuilt(data, seed=seed) for seed in (3, 3, 4))
-    for one, two in zip(values(first), values(again), strict=True):
-        np.testing.assert_array_equal(one, two)
+    first, repeated, other = (rebuilt(data, seed=seed) for seed in (3, 3, 4))
+    for array, same in zip(values(first), values(repeated), strict=True):
+        np.testing.assert_array_equal(array, same)
     kernels = [weight for weight in first.trainable_weights if weight.path.endswith("kernel")]
     others = [weight for weight in other.trainable_weights if weight.path.endswith("kernel")]
     assert len(kernels) == 2
-    for one, two in zip(kernels, others, strict=True):
-        assert not np.allclose(one, two)
+    for kernel, different in zip(kernels, others, strict=True):
+        assert not np.allclose(kernel, different)
     # Dropout's generator is seeded, too
-    np.testing.assert_array_equal(first(IMAGES, training=True), again(IMAGES, training=True))
+    np.testing.assert_array_equal(first(IMAGES, training=True), repeated(IMAGES, training=True))
 
 
 def test_frozen_layers_of_the_file_are_trained_again():

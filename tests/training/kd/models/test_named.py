@@ -24,11 +24,11 @@ def convolution(size, inputs, outputs):
 
 def resnet8(channels):
     """Return the parameters of MLPerf Tiny's network, counted by hand."""
-    counted = convolution(3, channels, 16) + 4 * 16  # the stem; BatchNorm has four numbers a channel
+    total = convolution(3, channels, 16) + 4 * 16  # the stem; BatchNorm has four numbers a channel
     for inputs, outputs in ((16, 16), (16, 32), (32, 64)):
-        counted += convolution(3, inputs, outputs) + convolution(3, outputs, outputs) + 2 * 4 * outputs
-    counted += convolution(1, 16, 32) + convolution(1, 32, 64)  # the two shortcuts
-    return counted + 64 * 10 + 10
+        total += convolution(3, inputs, outputs) + convolution(3, outputs, outputs) + 2 * 4 * outputs
+    total += convolution(1, 16, 32) + convolution(1, 32, 64)  # the two shortcuts
+    return total + 64 * 10 + 10
 
 
 @pytest.mark.parametrize(

@@ -33,20 +33,20 @@ def file():
 
 def children(parent=None):
     """Return the running children of a process, by default of this one."""
-    started = descendants(parent or os.getpid())
-    return [pid for pid in started if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
+    pids = descendants(parent or os.getpid())
+    return [pid for pid in pids if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
 
 
 @pytest.mark.slow
 def test_an_int8_model_that_kills_the_child_loses_only_its_own_score(file, monkeypatch):
-    started = []
+    starts = []
 
     def start(*arguments, on_report, **more):
-        started.append(arguments)
+        starts.append(arguments)
 
         def killing(result=None):
             on_report(result)
-            if isinstance(result, float) and len(started) == 1:
+            if isinstance(result, float) and len(starts) == 1:
                 for child in multiprocessing.active_children():
                     child.kill()
 
@@ -58,7 +58,7 @@ def test_an_int8_model_that_kills_the_child_loses_only_its_own_score(file, monke
     assert scores["killed"].int8_reason == "the child process was killed; the system does that when memory runs out"
     assert scores["next"].test_accuracy == 1.0
     assert scores["next"].int8_test_accuracy > 0.95
-    assert len(started) == 2
+    assert len(starts) == 2
 
 
 def test_an_int8_model_that_takes_too_long_is_ended(file, monkeypatch):
@@ -105,9 +105,9 @@ images = np.zeros((1, 8, 8, 1), np.uint8)
 score({"a": ModelFile(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
 """
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        started = wait_until(lambda: children(parent.pid), "it starts no child")
+        pids = wait_until(lambda: children(parent.pid), "it starts no child")
         parent.kill()
-    wait_until_gone(*started)
+    wait_until_gone(*pids)
 
 
 def test_no_models_need_no_process():

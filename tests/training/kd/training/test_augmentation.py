@@ -29,7 +29,7 @@ def test_view_0_is_the_images_themselves() -> None:
 
 def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
     moves = [(down, right, mirrored) for down in range(9) for right in range(9) for mirrored in (False, True)]
-    seen: Counter[tuple[int, int, bool]] = Counter()
+    views: Counter[tuple[int, int, bool]] = Counter()
     images = IMAGES[:100, :5, :6]
     for image, crop in zip(images, view(images, 3), strict=True):
         (move,) = [
@@ -37,9 +37,9 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
             for down, right, mirrored in moves
             if (naive(image, down, right, mirrored=mirrored) == crop).all()
         ]
-        seen[move] += 1
-    assert len({down for down, _, _ in seen}) == len({right for _, right, _ in seen}) == 9
-    mirrored = sum(count for (_, _, mirrored), count in seen.items() if mirrored)
+        views[move] += 1
+    assert len({down for down, _, _ in views}) == len({right for _, right, _ in views}) == 9
+    mirrored = sum(count for (_, _, mirrored), count in views.items() if mirrored)
     assert 30 <= mirrored <= 70  # of 100, each with a chance of 1/2
 
 

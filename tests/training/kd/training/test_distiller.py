@@ -39,8 +39,8 @@ def dense(units=4, seed=1, regularizer=None):
 def test_alpha_one_is_plain_training_to_the_last_bit(labels, loss):
     plain, student = dense(regularizer="l2"), dense(regularizer="l2")
     distiller = Distiller(student=student, teacher=dense(8, seed=7), temperature=7.0, alpha=1.0)
-    for model, given in ((plain, {"loss": loss}), (distiller, {})):
-        model.compile(optimizer=keras.optimizers.Adam(0.01), **given)
+    for model, options in ((plain, {"loss": loss}), (distiller, {})):
+        model.compile(optimizer=keras.optimizers.Adam(0.01), **options)
         model.fit(IMAGES, labels, batch_size=8, epochs=2, shuffle=False, verbose=0)
     for ours, theirs in zip(student.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

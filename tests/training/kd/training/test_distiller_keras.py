@@ -66,10 +66,10 @@ def network(units: int = 4, *, built: bool = True) -> keras.Model:
 
 def distiller(**options: Any) -> Distiller:
     keras.utils.set_random_seed(1)
-    made = Distiller(**{"student": network(), "teacher": network(8), **POINT, **options})
+    model = Distiller(**{"student": network(), "teacher": network(8), **POINT, **options})
     jit = keras.backend.backend() == "jax"  # with TensorFlow, XLA would take most of the time of these tests
-    made.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"], jit_compile=jit)
-    return made
+    model.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"], jit_compile=jit)
+    return model
 
 
 def weights(model: keras.Model) -> list[Any]:
@@ -104,8 +104,8 @@ def is_its_student(folder: Path) -> None:
     model = Distiller(student=network(), teacher=network(8), **POINT)
     assert model.built
     np.testing.assert_array_equal(model.predict(IMAGES, verbose=0), model.student.predict(IMAGES, verbose=0))
-    called = keras.ops.convert_to_numpy(model(IMAGES))
-    np.testing.assert_array_equal(called, keras.ops.convert_to_numpy(model.student(IMAGES)))
+    logits = keras.ops.convert_to_numpy(model(IMAGES))
+    np.testing.assert_array_equal(logits, keras.ops.convert_to_numpy(model.student(IMAGES)))
 
 
 def whole_training(folder: Path) -> None:
@@ -154,9 +154,9 @@ def config_round_trip(folder: Path) -> None:
     config = json.loads(json.dumps(model.get_config()))
     assert (config["temperature"], config["alpha"], config["loss"]) == (5.1, 0.1, "dkd")
     assert config["own"] == [["target_weight", 1.0], ["nontarget_weight", 4.3]]
-    again = Distiller.from_config(config)
-    assert json.loads(json.dumps(again.get_config())) == config
-    assert again.predict(IMAGES, verbose=0).shape == (24, 3)
+    restored = Distiller.from_config(config)
+    assert json.loads(json.dumps(restored.get_config())) == config
+    assert restored.predict(IMAGES, verbose=0).shape == (24, 3)
 
 
 def saved_and_loaded(folder: Path) -> None:
@@ -235,18 +235,18 @@ def one_hot_labels(folder: Path) -> None:
 def images_are_weighed(folder: Path) -> None:
     """A weight of 2 counts an image twice, 0 not at all: Keras divides by the number of images in either case."""
     weight = np.arange(24) % 3
-    kept = np.repeat(np.arange(24), weight)  # 24 images as well
-    assert len(kept) == 24
+    rows = np.repeat(np.arange(24), weight)  # 24 images as well
+    assert len(rows) == 24
     for name in builtin.LOSSES:
         model = distiller(loss=name)
         if name == "dist":
             with pytest.raises(ValueError, match="images cannot be weighed: leave sample_weight and"):
                 loss(model, LABELS, weight=weight)
         else:
-            assert loss(model, LABELS, weight=weight) == pytest.approx(loss(model, LABELS[kept], IMAGES[kept]))
+            assert loss(model, LABELS, weight=weight) == pytest.approx(loss(model, LABELS[rows], IMAGES[rows]))
     stored = distiller(teacher=None)  # Keras gives a weight for the labels and the same again for the logits
     weighed = stored.evaluate(IMAGES, (LABELS, LOGITS), sample_weight=weight.astype("float32"), verbose=0)[0]
-    assert weighed == pytest.approx(loss(stored, LABELS[kept], IMAGES[kept], logits=LOGITS[kept]))
+    assert weighed == pytest.approx(loss(stored, LABELS[rows], IMAGES[rows], logits=LOGITS[rows]))
     by_class = distiller().fit(IMAGES, ONE_HOT, class_weight={0: 1.0, 1: 2.0, 2: 0.5}, **IN_ORDER).history
     weight = np.array([1.0, 2.0, 0.5])[LABELS]
     assert by_class == distiller().fit(IMAGES, ONE_HOT, sample_weight=weight, **IN_ORDER).history
@@ -307,11 +307,11 @@ def test_another_backend_passes_the_same_checks(backend: str, tmp_path: Path) ->
         pytest.skip(f"{OTHERS[backend]} is not installed")
     test = f"{Path(__file__)}::{test_a_distiller_is_a_keras_model.__name__}"
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test]
-    done = subprocess.run(
+    result = subprocess.run(
         command, env={**os.environ, "KERAS_BACKEND": backend}, cwd=REPOSITORY, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(CHECKS)} passed" in done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(CHECKS)} passed" in result.stdout
 
 
 def test_the_table_of_backends_has_a_row_for_each_check() -> None:

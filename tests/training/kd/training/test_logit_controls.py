@@ -43,13 +43,13 @@ def test_shuffling_keeps_what_each_class_holds_and_moves_nearly_every_image() ->
     for label in range(10):
         members = np.flatnonzero(label == MANY_LABELS)
         assert sorted(controlled[members].tolist()) == sorted(MANY[members].tolist())
-    kept = (controlled == MANY).all(axis=1).sum()
-    assert kept < 30  # one a class is expected, ten in all
+    unchanged = (controlled == MANY).all(axis=1).sum()
+    assert unchanged < 30  # one a class is expected, ten in all
 
 
 def test_a_seed_is_one_shuffle() -> None:
-    first, again, other = (shuffled_within_class(MANY, MANY_LABELS, seed=seed) for seed in (3, 3, 4))
-    assert (first == again).all()
+    first, repeated, other = (shuffled_within_class(MANY, MANY_LABELS, seed=seed) for seed in (3, 3, 4))
+    assert (first == repeated).all()
     assert (first != other).any()
 
 
@@ -98,6 +98,6 @@ def test_the_arm_of_label_smoothing_smooths_by_the_same_amount() -> None:
     ids=["a label short", "one image", "labels in a column", "views not in front"],
 )
 def test_logits_and_labels_of_different_lengths_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
-    for control in (class_mean, lambda *given: shuffled_within_class(*given, seed=1)):
+    for control in (class_mean, lambda *args: shuffled_within_class(*args, seed=1)):
         with pytest.raises(ValueError, match=r"logits must be \(images, classes\) or \(views, .* got \(.*\) and \("):
             control(logits, labels)

@@ -20,8 +20,8 @@ def value(name, labels=LABEL, teacher=TEACHER, student=STUDENT, *, temperature=1
 
 
 def whole(alpha, name="kd", *, labels=LABEL, teacher=TEACHER, temperature=1.0, **own):
-    given = {"labels": labels, "teacher_logits": teacher, "student_logits": STUDENT, "temperature": temperature}
-    return float(distillation_loss(**given, alpha=alpha, term=LOSSES[name].term, own=LOSSES[name].values(own)))
+    kwargs = {"labels": labels, "teacher_logits": teacher, "student_logits": STUDENT, "temperature": temperature}
+    return float(distillation_loss(**kwargs, alpha=alpha, term=LOSSES[name].term, own=LOSSES[name].values(own)))
 
 
 def kl(p, q):
@@ -63,8 +63,8 @@ def test_alpha_weighs_the_labels_and_at_either_end_the_other_term_is_ignored():
 
 
 def test_without_another_term_the_loss_is_kd():
-    given = {"labels": LABEL, "teacher_logits": TEACHER, "student_logits": STUDENT, "temperature": 3.0, "alpha": 0.3}
-    assert float(distillation_loss(**given)) == whole(0.3, temperature=3.0)
+    kwargs = {"labels": LABEL, "teacher_logits": TEACHER, "student_logits": STUDENT, "temperature": 3.0, "alpha": 0.3}
+    assert float(distillation_loss(**kwargs)) == whole(0.3, temperature=3.0)
 
 
 def test_mse_is_the_mean_of_the_squared_gap_over_classes_and_images():

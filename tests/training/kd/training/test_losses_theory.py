@@ -122,8 +122,8 @@ def test_only_dkd_and_nkd_read_the_labels():
 
 
 def test_dist_in_a_batch_of_one_image_is_the_correlation_over_its_classes():
-    one = {"teacher": TEACHER[:1], "student": STUDENT[:1], "labels": LABELS[:1]}
-    value, gradient = computed("dist", **one)
+    batch = {"teacher": TEACHER[:1], "student": STUDENT[:1], "labels": LABELS[:1]}
+    value, gradient = computed("dist", **batch)
     t, s = (np.exp(z[0] / 3.0) / np.exp(z[0] / 3.0).sum() for z in (TEACHER, STUDENT))
     assert value == pytest.approx(9 * 1.5 * (1 - np.corrcoef(t, s)[0, 1]))
     assert np.isfinite(gradient).all()

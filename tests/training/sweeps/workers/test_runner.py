@@ -122,8 +122,8 @@ def test_controls_train_with_other_logits_and_the_teacher_is_restored_and_remade
     logits = artifacts.get(engine, digest)
     assert len(logits) == views * 256 * 10 * 4
     for arm in arms:
-        again = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
-        assert [again[name] for name in measured] == [outcomes[arm][name] for name in measured], arm
+        repeated = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
+        assert [repeated[name] for name in measured] == [outcomes[arm][name] for name in measured], arm
 
     execute(engine.url, f"UPDATE blobs SET bytes = substr(bytes, 1, length(bytes) / 2) WHERE digest = '{digest}'")
     with pytest.raises(BlobCorrupt):
@@ -148,8 +148,8 @@ def test_a_recipe_needs_no_teacher_and_the_specs_recipe_gives_the_bits_of_scratc
     assert (own.score, own.epoch_values) == (trained.score, tuple(trained.curve))
     assert other.values.as_json()["more"] == {"learning_rate": 0.02, "schedule": "cosine"}
     assert other.epoch_values != own.epoch_values
-    again = _again(engine, "recipes#target.0.0", runner, **own.values.as_json()["more"])
-    assert again.epoch_values == own.epoch_values, "an earlier teacher must not matter"
+    repeated = _again(engine, "recipes#target.0.0", runner, **own.values.as_json()["more"])
+    assert repeated.epoch_values == own.epoch_values, "an earlier teacher must not matter"
     engine.dispose()
 
 

@@ -30,8 +30,8 @@ class Kept:
         self.scored: list[Finished] = []
 
     def finished(self, kind: str | None = None, **_: Any) -> Sequence[Finished]:
-        made = [Finished(run=run, facts={}, artifacts=frozenset(["model"])) for run in self.models]
-        return [run for run in (*made, *self.scored) if kind in (None, run.run.kind)]
+        trained = [Finished(run=run, facts={}, artifacts=frozenset(["model"])) for run in self.models]
+        return [run for run in (*trained, *self.scored) if kind in (None, run.run.kind)]
 
     def get(self, run: Run, name: str) -> bytes:
         return self.models[run]
@@ -67,9 +67,9 @@ def test_a_score_is_reused_unless_its_model_was_remade(monkeypatch: pytest.Monke
     with jobs_in_process(), jobs_in_process("kd.models.measure"):
         timed = trainer.train(TIMES, Steps())
         assert scored_now.pop() == []
-        for key, found in scores.items():
+        for key, facts in scores.items():
             model = timed.facts["models"][key]
-            assert {name: model.get(name, found["digest"]) for name in found} == found
+            assert {name: model.get(name, facts["digest"]) for name in facts} == facts
             assert model["latency_ms_p50"] > 0
         assert timed.score == scores[STUDENT.key]["test_accuracy"]
         kept.models[STUDENT] = _model(3)

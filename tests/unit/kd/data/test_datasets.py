@@ -109,10 +109,10 @@ def test_generated_datasets_split_60_20_20_and_keep_their_content(name: str, sha
 
 
 def test_generated_arrays_are_shared_and_read_only() -> None:
-    made = make("digits")
-    assert make("digits") is made
+    arrays = make("digits")
+    assert make("digits") is arrays
     with pytest.raises(ValueError, match="read-only"):
-        made.x_train[0] = 0
+        arrays.x_train[0] = 0
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +132,8 @@ def test_a_file_gives_a_tenth_to_validation_and_adds_the_channel(write: Callable
 
 def test_the_same_file_in_another_folder_is_the_same_split(write: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    here, there = load(write(made_up())), load(write(made_up(), "elsewhere/own.npz"))
-    assert here.split_hash == there.split_hash
+    original, moved = load(write(made_up())), load(write(made_up(), "elsewhere/own.npz"))
+    assert original.split_hash == moved.split_hash
 
 
 def test_a_dataset_holds_no_test_image(write: Callable[..., str]) -> None:

@@ -87,24 +87,24 @@ def test_the_four_files_of_fashion_mnist_are_one_download_with_one_progress(tmp_
     images = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
     labels = np.array([0, 1, 2, 1, 0, 1], np.uint8)
     contents = [idx_gz(array) for array in (images[:4], labels[:4], images[4:], labels[4:])]
-    public, seen = downloads.DOWNLOADS["fashion_mnist"], []
+    public, progress = downloads.DOWNLOADS["fashion_mnist"], []
     with serving() as site:
         site.files |= {f"/{part}": content for part, content in zip(public.parts, contents, strict=True)}
-        here = dataclasses.replace(public, url=f"{site.url}/", size=sum(map(len, contents)))
+        download = dataclasses.replace(public, url=f"{site.url}/", size=sum(map(len, contents)))
         (tmp_path / "first").mkdir()
-        arrays = downloads.download_arrays(here, tmp_path / "first", lambda *bytes_: seen.append(bytes_))
+        arrays = downloads.download_arrays(download, tmp_path / "first", lambda *bytes_: progress.append(bytes_))
         assert np.array_equal(arrays.x_train[..., 0], images[:4])
         assert arrays.y_test.tolist() == [0, 1]
-        assert seen[-1] == (here.size, here.size)
+        assert progress[-1] == (download.size, download.size)
         site.files[f"/{public.parts[1]}"] = b"<html>Please log in to this network</html>"
         (tmp_path / "second").mkdir()
         with pytest.raises(DataError, match="not the gzipped idx files of Fashion-MNIST: "):
-            downloads.download_arrays(here, tmp_path / "second")
+            downloads.download_arrays(download, tmp_path / "second")
         site.files[f"/{public.parts[1]}"] = gzip.compress(bytes(10_000_000))
-        here = dataclasses.replace(here, size=20_000)
+        download = dataclasses.replace(download, size=20_000)
         (tmp_path / "third").mkdir()
         with pytest.raises(DataError, match="unpacks to more than 60016 bytes"):
-            downloads.download_arrays(here, tmp_path / "third")
+            downloads.download_arrays(download, tmp_path / "third")
 
 
 def test_an_archive_of_the_user_is_verified_before_it_is_opened(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def test_a_package_with_other_or_broken_files_is_refused(
     monkeypatch.setattr(registries, "_run", lambda command, folder, **more: None)  # as if npm had packed it
     monkeypatch.setattr(shutil, "which", lambda name: name)
     (tmp_path / "tiny-1.0.0.tgz").write_bytes(tarball)
-    what = registries.Package(
+    package = registries.Package(
         spec="tiny@1.0.0", size=1, members={"data": 20}, read=lambda members: read(members["data"])
     )
     with pytest.raises(DataError, match=rf"tiny.1\.0\.0.* {message}"):
-        registries.fetch_package(what, tmp_path)
+        registries.fetch_package(package, tmp_path)

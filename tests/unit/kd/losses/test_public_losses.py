@@ -7,9 +7,9 @@ from kd.losses.check import Checked, Request, check
 PUBLIC = "tests.unit.kd.losses.public_losses"
 
 
-def checked(name: str, *arguments: str, **given: float) -> Checked:
-    named = dict(item.split("=") for item in arguments)
-    return check(Request(f"{PUBLIC}:{name}", named, **given))
+def checked(name: str, *arguments: str, **point: float) -> Checked:
+    settings = dict(item.split("=") for item in arguments)
+    return check(Request(f"{PUBLIC}:{name}", settings, **point))
 
 
 FAULTY = [
@@ -49,7 +49,7 @@ def test_a_temperature_other_than_the_requested_one_is_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "given", "point"),
+    ("words", "values", "point"),
     [
         (["right"], {"temperature": 3.0, "alpha": 0.9}, (3.0, 0.1, 1.0)),
         (["haitongli_params"], {"temperature": 3.0, "alpha": 0.9}, (3.0, 0.1, 1.0)),
@@ -61,9 +61,9 @@ def test_a_temperature_other_than_the_requested_one_is_noted() -> None:
     ],
 )
 def test_a_right_loss_is_ours_at_a_point(
-    words: list[str], given: dict[str, float], point: tuple[float, float, float]
+    words: list[str], values: dict[str, float], point: tuple[float, float, float]
 ) -> None:
-    loss = checked(*words, **given)
+    loss = checked(*words, **values)
     assert (loss.verdict, loss.loss, loss.faults) == ("right", "kd", {})
     assert loss.same is not None
     assert (loss.same.temperature, loss.same.alpha, loss.same.factor) == pytest.approx(point)

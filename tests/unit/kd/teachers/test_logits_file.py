@@ -36,14 +36,14 @@ def saved(path: Path, **arrays: Any) -> Path:
 def test_rows_in_the_published_order_are_matched_with_their_images(tmp_path: Path, digits: Dataset) -> None:
     logits = published(digits)
     file = read(saved(tmp_path / "l.npz", train_logits=logits.astype(np.float64), provenance=np.array("from\n torch")))
-    found = aligned(file, digits)
-    assert (found.dtype, found.shape) == (np.float32, (IMAGES, 10))
-    np.testing.assert_array_equal(found, logits[digits.train_indices])
+    rows = aligned(file, digits)
+    assert (rows.dtype, rows.shape) == (np.float32, (IMAGES, 10))
+    np.testing.assert_array_equal(rows, logits[digits.train_indices])
     assert file.provenance == "from torch"
     taught = teach(file.path, digits)
-    assert taught.result.val_accuracy == np.mean(found.argmax(axis=1) == digits.train.labels)
+    assert taught.result.val_accuracy == np.mean(rows.argmax(axis=1) == digits.train.labels)
     assert taught.model == b""
-    assert digest(taught.logits) == digest(found)
+    assert digest(taught.logits) == digest(rows)
 
 
 def test_rows_of_some_images_are_matched_by_their_indices(tmp_path: Path, digits: Dataset) -> None:
@@ -55,7 +55,7 @@ def test_rows_of_some_images_are_matched_by_their_indices(tmp_path: Path, digits
     assert (file.dataset, file.provenance, file.val_accuracy) == ("digits", "here", 0.9)
     np.testing.assert_array_equal(aligned(file, digits), logits[digits.train_indices])
     assert teach(path, digits).result.val_accuracy == 0.9
-    assert [found.name for found in tmp_path.iterdir()] == ["l.npz"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["l.npz"]
 
 
 Change = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
@@ -86,9 +86,9 @@ Change = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
         *(
             (
                 lambda logits, _, value=value: {"train_logits": logits, "val_accuracy": np.array(value)},
-                rf"val_accuracy must be one number from 0 to 1, got {got}",
+                rf"val_accuracy must be one number from 0 to 1, got {value_text}",
             )
-            for value, got in (
+            for value, value_text in (
                 ("high", "'high'"),
                 ([0.5, 0.6], r"float64 \(2,\)"),
                 (0.5 + 1j, r"\(0\.5\+1j\)"),

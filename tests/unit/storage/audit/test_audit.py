@@ -102,9 +102,9 @@ DAMAGES: Damages = {
 
 
 def test_a_finished_sweep_is_clean_and_every_task_is_counted(template: str) -> None:
-    found = audited(template)
-    assert (found.violations, found.warnings, found.notes) == ([], [], [])
-    counts = {stage.stage: (stage.planned, stage.done) for stage in found.stages}
+    report = audited(template)
+    assert (report.violations, report.warnings, report.notes) == ([], [], [])
+    counts = {stage.stage: (stage.planned, stage.done) for stage in report.stages}
     assert counts == {
         "teachers": (2, 2),
         "search": (4, 4),
@@ -114,7 +114,7 @@ def test_a_finished_sweep_is_clean_and_every_task_is_counted(template: str) -> N
         "transfer": (20, 20),  # half of them added by the extension
         "measure": (1, 1),
     }
-    assert found.planned == found.accounted == 34
+    assert report.planned == report.accounted == 34
 
 
 def test_retry_recreates_a_damaged_blob_and_outcome_and_the_audit_keeps_a_note(url: str) -> None:
@@ -123,12 +123,12 @@ def test_retry_recreates_a_damaged_blob_and_outcome_and_the_audit_keeps_a_note(u
     assert len(lines) == 2
     assert all(line.endswith("type: kd-sweeps retry s") for line in lines)
     retry(resolve(url), "s")
-    waiting = audited(url)
-    assert (waiting.violations, waiting.warnings) == ([], [])
+    report = audited(url)
+    assert (report.violations, report.warnings) == ([], [])
     work(resolve(url), quadratic)
-    found = audited(url)
-    assert (found.violations, found.warnings) == ([], [])
-    assert found.notes == [
+    report = audited(url)
+    assert (report.violations, report.warnings) == ([], [])
+    assert report.notes == [
         f"trial {number} of study {study} is COMPLETE: the outcome of {task} attempt 1 was destroyed later, and the"
         " task was retried"
         for number, study, task in DESTROYED
@@ -143,14 +143,14 @@ def test_a_lapsed_lease_is_a_warning_with_its_worker_and_what_to_type(tmp_path: 
         claimed(opened.engine, sweep.id, worker="good")
         assert audit(opened.engine, sweep).warnings == []
         claimed(opened.engine, sweep.id, worker="gone", lease_s=-90)
-        found = as_lines(audit(opened.engine, sweep))
-    assert found.violations == []
+        report = as_lines(audit(opened.engine, sweep))
+    assert report.violations == []
     assert re.fullmatch(
         r"\w+#\w+ attempt 1: the lease of gone on h lapsed 9\d s ago; to run it again, type:"
         " kd-sweeps launch s; only to free it, type: kd-sweeps reap s",
-        "".join(found.warnings),
+        "".join(report.warnings),
     )
-    stages = {stage.stage: (stage.planned, stage.waiting, stage.running) for stage in found.stages}
+    stages = {stage.stage: (stage.planned, stage.waiting, stage.running) for stage in report.stages}
     assert stages["teachers"] == (2, 0, 2)
     assert stages["search"] == (4, 4, 0)
 
@@ -264,12 +264,12 @@ OF_TASKS: Damages = {
 
 def test_a_deleted_task_is_missing_in_the_plan_and_for_its_trial(url: str) -> None:
     execute(url, f"DELETE FROM attempts WHERE {attempt_where('search#2')}", "DELETE FROM tasks WHERE key = 'search#2'")
-    found = audited(url)
-    assert found.violations == [
+    report = audited(url)
+    assert report.violations == [
         "search: expected 4 tasks as planned, found 3",
         "trial 3 of study s is COMPLETE: expected it to be of search#2 attempt 1, found no such attempt",
     ]
-    assert (found.planned, found.accounted) == (34, 33)
+    assert (report.planned, report.accounted) == (34, 33)
 
 
 OF_THE_TRIALS: Damages = {
@@ -323,8 +323,8 @@ def test_a_second_result_for_a_task_is_a_violation(url: str) -> None:
     with study_of(url) as study:
         ours = {"kd-sweeps": {"task": "search#2", "attempt": 1}}
         study.add_trial(optuna.trial.create_trial(value=0.5, user_attrs=ours))
-    found = audited(url)
-    assert found.violations == [
+    report = audited(url)
+    assert report.violations == [
         "trial 5 of study s is COMPLETE: expected it to be of search#2 attempt 1, found that has trial 3 of study s"
     ]
 
@@ -335,10 +335,10 @@ def test_a_pruned_trial_is_a_result_if_its_outcome_is_pruned(url: str) -> None:
         url, f"UPDATE trial_values SET value = 0.125 WHERE {trial_where('search#2')}"
     )  # Optuna stores the value of the last epoch
     execute(url, """UPDATE tasks SET outcome = REPLACE(outcome, '"trial": {', '"trial": {"state": "PRUNED", ')""")
-    found = audited(url)
-    assert not [line for line in found.violations if line.startswith("search#2")]
-    assert found.violations[0].startswith("teachers#source attempt 1 is done: expected trial 0 of study s.teachers")
-    assert found.violations[0].endswith("to be PRUNED, found COMPLETE")
+    report = audited(url)
+    assert not [line for line in report.violations if line.startswith("search#2")]
+    assert report.violations[0].startswith("teachers#source attempt 1 is done: expected trial 0 of study s.teachers")
+    assert report.violations[0].endswith("to be PRUNED, found COMPLETE")
 
 
 def test_trials_of_other_tools_are_a_warning_and_selecting_one_is_a_violation(url: str) -> None:
@@ -346,9 +346,9 @@ def test_trials_of_other_tools_are_a_warning_and_selecting_one_is_a_violation(ur
         study.add_trial(optuna.trial.create_trial(value=1.0))
         study.ask()
         study.enqueue_trial({"temperature": 1.5})
-    found = audited(url)
-    assert found.violations == []
-    assert found.warnings == ["study s: trials 5, 6, 7 made by another tool, in no task's count, never selected"]
+    report = audited(url)
+    assert report.violations == []
+    assert report.warnings == ["study s: trials 5, 6, 7 made by another tool, in no task's count, never selected"]
     foreign = '{"temperature": 1.5, "alpha": 0.25, "mean": 1.0}'
     execute(url, f"UPDATE selections SET value = '{foreign}' WHERE name = 'confirm.best'")
     assert audited(url).violations == [
@@ -359,9 +359,9 @@ def test_trials_of_other_tools_are_a_warning_and_selecting_one_is_a_violation(ur
 
 def test_a_trial_without_our_mark_counts_as_that_of_another_tool(url: str) -> None:
     execute(url, f"DELETE FROM trial_user_attributes WHERE key = 'kd-sweeps' AND {trial_where('search#2')}")
-    found = audited(url)
-    assert found.violations == ["search#2 attempt 1 is done: expected trial 3 of study s, found one of another tool"]
-    assert len(found.warnings) == 1
+    report = audited(url)
+    assert report.violations == ["search#2 attempt 1 is done: expected trial 3 of study s, found one of another tool"]
+    assert len(report.warnings) == 1
 
 
 def test_trials_not_yet_ended_are_counted_and_orphans_are_a_warning_until_they_are_reaped(url: str) -> None:
@@ -376,32 +376,32 @@ def test_trials_not_yet_ended_are_counted_and_orphans_are_a_warning_until_they_a
             trial = study.ask()
             for key, value in {"asked_by": "kd-sweeps", "task": "search#3", "attempt": 1}.items():
                 trial.set_user_attr(key, value)
-    found = audited(url)
-    assert found.violations == []
-    assert found.warnings == ["study s: no attempt has the RUNNING trials 5, 6; type: kd-sweeps reap s"]
-    assert found.notes == ["1 trial is not in the dashboard yet"]
+    report = audited(url)
+    assert report.violations == []
+    assert report.warnings == ["study s: no attempt has the RUNNING trials 5, 6; type: kd-sweeps reap s"]
+    assert report.notes == ["1 trial is not in the dashboard yet"]
     reap_now(resolve(url), "s")
-    found = audited(url)
-    assert (found.violations, found.warnings, found.notes) == ([], [], [])
+    report = audited(url)
+    assert (report.violations, report.warnings, report.notes) == ([], [], [])
 
 
 def test_a_deleted_study_is_a_violation_until_it_is_recreated_and_a_warning_from_then_on(url: str) -> None:
     with contextlib.closing(open_studies(resolve(url))) as opened:
         optuna.delete_study(study_name="s", storage=opened.storage)
-    gone = audited(url)
-    assert gone.violations == [
+    report = audited(url)
+    assert report.violations == [
         "study s was deleted by another tool; the results are intact; to recreate it, type: kd-sweeps create s"
     ]
     assert not create_sweep(resolve(url), "s", AUDITED).new
     vanished = "study s: another tool deleted it with 5 trials before it was recreated; the results are intact"
-    found = audited(url)
-    assert (found.violations, found.warnings) == ([], [vanished])
+    report = audited(url)
+    assert (report.violations, report.warnings) == ([], [vanished])
     # The new study counts from 0, so its trials have numbers that our attempts had in the old one.
     execute(url, set_outcome("broken"))
     retry(resolve(url), "s")
     work(resolve(url), quadratic)
-    found = audited(url)
-    assert (found.violations, found.warnings) == ([], [vanished])
+    report = audited(url)
+    assert (report.violations, report.warnings) == ([], [vanished])
     execute(url, f"UPDATE trials SET number = 1 WHERE {trial_where('search#2', 2)}")
     assert len(audited(url).violations) == 4, "the numbers do not start at 0, so no task finds its trial"
 

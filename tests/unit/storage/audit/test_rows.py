@@ -31,11 +31,11 @@ def test_changes_made_during_a_reading_are_not_seen(storage: Studies, engine: En
     storage.create("s", metric="val_accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
     sweep = new_sweep(engine, number=2)
     claims = [claimed(engine, sweep) for _ in range(2)]
-    second, written = open_engine(engine.url), []
+    second, statements = open_engine(engine.url), []
 
     def write_meanwhile(connection: object, cursor: object, statement: str, *more: object) -> None:
-        if "FROM attempts" in statement and not written:  # the tasks have been read, the attempts have not
-            written.append(statement)
+        if "FROM attempts" in statement and not statements:  # the tasks have been read, the attempts have not
+            statements.append(statement)
             assert finished(second, claims[0])
 
     event.listen(engine, "before_cursor_execute", write_meanwhile)
@@ -44,7 +44,7 @@ def test_changes_made_during_a_reading_are_not_seen(storage: Studies, engine: En
     finally:
         event.remove(engine, "before_cursor_execute", write_meanwhile)
         second.dispose()
-    assert written
+    assert statements
     assert [sorted(moment) for moment in states] == [["running", "running"], ["done", "running"]]
 
 

@@ -21,9 +21,9 @@ def taught(engine: Engine, sweep: int) -> dict[str, str]:
     """Finish the teacher, its blobs stored before its outcome; return their digests."""
     claim = claimed(engine, sweep)
     assert claim.key == "teachers#0"
-    named = {"logits": artifacts.put(engine, LOGITS), "model": artifacts.put(engine, MODEL)}
-    assert tasks.finish(engine, claim, outcome={"blobs": named, "content_hash": "0" * 64}, score=0.9)
-    return named
+    digests = {"logits": artifacts.put(engine, LOGITS), "model": artifacts.put(engine, MODEL)}
+    assert tasks.finish(engine, claim, outcome={"blobs": digests, "content_hash": "0" * 64}, score=0.9)
+    return digests
 
 
 def damaged(engine: Engine, digest: str, data: bytes) -> None:

@@ -37,13 +37,13 @@ def test_a_locked_row_is_waited_for(engine: Engine, ours: str) -> None:
     claim = claimed(engine, new_sweep(engine, number=1))
     if ours != "5s":
         set_on_connect(engine, "lock_timeout", ours)
-    seen = errors_of(engine)
+    errors = errors_of(engine)
     other = sqlalchemy.create_engine(engine.url, poolclass=sqlalchemy.NullPool)
     with other.connect() as holder:
         holder.execute(sqlalchemy.text("SELECT * FROM tasks FOR UPDATE"))
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(finished, engine, claim)
-            wait_until(lambda: any("55P03" in error for error in seen), "lock_timeout did not expire")
+            wait_until(lambda: any("55P03" in error for error in errors), "lock_timeout did not expire")
             assert not waiting.done()
             holder.rollback()
             assert waiting.result(timeout=30)
@@ -67,11 +67,11 @@ def test_a_deadlock_is_retried_until_both_transactions_succeed(engine: Engine) -
 
         in_this_order()
 
-    seen = errors_of(engine)
+    errors = errors_of(engine)
     with ThreadPoolExecutor(2) as pool:
         for swapped in [pool.submit(swap, 0, 1), pool.submit(swap, 1, 0)]:
             swapped.result()
-    assert any("40P01" in error for error in seen)
+    assert any("40P01" in error for error in errors)
     with read(engine) as connection:
         assert connection.exec_driver_sql("SELECT priority FROM tasks").scalars().all() == [2, 2]
 
@@ -86,7 +86,7 @@ def test_the_phase_closes_when_its_last_two_tasks_end_at_once(engine: Engine) ->
 def test_tasks_of_a_phase_end_concurrently_while_others_wait(engine: Engine) -> None:
     sweep = new_sweep(engine, number=4)
     first, second, third = (claimed(engine, sweep) for _ in range(3))
-    seen = errors_of(engine)
+    errors = errors_of(engine)
     with write(engine) as connection:
         tasks.close_if_over(connection, 1)  # like a worker that freezes before its commit
         assert finished(engine, first)
@@ -94,7 +94,7 @@ def test_tasks_of_a_phase_end_concurrently_while_others_wait(engine: Engine) -> 
         connection.commit()
     assert finished(engine, third)
     assert finished(engine, claimed(engine, sweep))
-    assert (states(engine, sweep), seen) == ({"search": "closed"}, [])
+    assert (states(engine, sweep), errors) == ({"search": "closed"}, [])
 
 
 def test_a_phase_whose_last_task_ends_while_another_worker_checks_it_is_closed_by_that_worker(engine: Engine) -> None:
@@ -117,7 +117,7 @@ def test_serialization_failures_are_retried_under_serializable_isolation(engine:
     """An administrator can set this isolation level for a whole database."""
     sweep = new_sweep(engine, number=30)
     set_on_connect(engine, "default_transaction_isolation", "serializable")
-    seen = errors_of(engine)
+    errors = errors_of(engine)
 
     def work(name: str) -> list[str]:
         keys = []
@@ -127,9 +127,9 @@ def test_serialization_failures_are_retried_under_serializable_isolation(engine:
         return keys
 
     with ThreadPoolExecutor(3) as pool:
-        done = Counter(key for keys in pool.map(work, "abc") for key in keys)
-    assert any("40001" in error for error in seen)
-    assert done == Counter(f"search#{n}" for n in range(30))
+        counts = Counter(key for keys in pool.map(work, "abc") for key in keys)
+    assert any("40001" in error for error in errors)
+    assert counts == Counter(f"search#{n}" for n in range(30))
     assert states(engine, sweep) == {"search": "closed"}
 
 
@@ -174,9 +174,9 @@ def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engin
         first = claimed(engine, sweep)
         assert first.key == "search#1", "search#0 is locked, so it is skipped"
         assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
-        again = partial(tasks.claim, engine, sweep, worker="w", host="h", pid=1, lease_s=60)
+        claim = partial(tasks.claim, engine, sweep, worker="w", host="h", pid=1, lease_s=60)
         second = wait_until(
-            again, "the lock of the frozen process was not released", 10 if limit == "1s" else 45, every_s=0.1
+            claim, "the lock of the frozen process was not released", 10 if limit == "1s" else 45, every_s=0.1
         )
         assert (second.key, second.attempt) == ("search#0", 1), "the frozen claim was rolled back"
         assert tasks.end(engine, first, given_back())

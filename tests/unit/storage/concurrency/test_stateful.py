@@ -89,8 +89,8 @@ class TaskTable(RuleBasedStateMachine):
     @rule(target=claims, worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> Any:
         claim = tasks.claim(self.engine, self.sweep, worker=self.named(worker), host="h", pid=1, lease_s=LEASE_S)
-        found = None if claim is None else (claim.key, claim.attempt, claim.params)
-        assert found == self.model.claim(worker)
+        fields = None if claim is None else (claim.key, claim.attempt, claim.params)
+        assert fields == self.model.claim(worker)
         return multiple() if claim is None else claim
 
     @rule(claim=claims, what=st.sampled_from(("renew", "save", "lapse", "lapse")), number=st.integers(0, 9))
@@ -120,14 +120,14 @@ class TaskTable(RuleBasedStateMachine):
     @rule(target=claims, worker=st.sampled_from(WORKERS), endings=st.lists(st.sampled_from(ENDINGS), min_size=2))
     def work(self, worker: str, endings: list[str]) -> Any:
         """Claim and end several tasks, to reach late phases."""
-        found = []
+        records = []
         for ending in endings:
             claim = self.claim(worker)
             if not isinstance(claim, TaskRecord):
                 break
             self.end(claim, ending)
-            found.append(claim)
-        return multiple(*found)
+            records.append(claim)
+        return multiple(*records)
 
     @rule(target=claims, worker=st.sampled_from(WORKERS), endings=st.lists(st.sampled_from(ENDINGS), max_size=3))
     def take_over(self, worker: str, endings: list[str]) -> Any:
@@ -179,15 +179,15 @@ class TaskTable(RuleBasedStateMachine):
     @rule(then=st.sampled_from(("", "", "a", "d")), late=rarely)
     def retry(self, then: str, late: bool) -> None:
         more = self.new_tasks(then, [0]) if then in self.model.phases else []
-        again = [task.key for task in self.model.failed()]
-        found: list[str] = []
+        failed = [task.key for task in self.model.failed()]
+        keys: list[str] = []
 
         def change() -> None:
-            found.extend(plans.retry(self.engine, self.sweep, revision=self.model.revision - late, then=more))
+            keys.extend(plans.retry(self.engine, self.sweep, revision=self.model.revision - late, then=more))
 
-        if self.allowed(change, not again or (not late and self.model.state != "cancelled")):
-            assert found == again
-            if again:
+        if self.allowed(change, not failed or (not late and self.model.state != "cancelled")):
+            assert keys == failed
+            if failed:
                 self.model.retry(self.added())
 
     def allowed(self, change: Callable[[], None], expected: bool) -> bool:

@@ -188,12 +188,12 @@ def test_every_connection_has_our_settings(engine: Engine) -> None:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
-            found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
-            assert found == ["wal", 1, 60_000, 1]
+            settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
+            assert settings == ["wal", 1, 60_000, 1]
         else:
             names = ("lock_timeout", "idle_in_transaction_session_timeout", "TimeZone")
-            found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
-            assert found == ["5s", "15s", "UTC"]
+            settings = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
+            assert settings == ["5s", "15s", "UTC"]
 
 
 def test_a_closed_port_gives_a_one_line_error_without_the_password() -> None:

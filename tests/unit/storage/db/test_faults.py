@@ -51,7 +51,7 @@ def test_a_stopped_server_is_waited_for(
 def test_a_server_that_is_shutting_down_is_waited_for(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     engine.dispose()
-    seen = errors_of(engine)
+    errors = errors_of(engine)
     with server.admin() as last_guest:
         server.stop("smart", wait=False)  # while one client is connected, all others are refused
 
@@ -62,7 +62,7 @@ def test_a_server_that_is_shutting_down_is_waited_for(server: PostgresServer, en
 
         with meanwhile(0.5, come_back):
             assert claimed(engine, sweep).attempt == 1
-    assert any("shutting down" in text for text in seen)
+    assert any("shutting down" in text for text in errors)
 
 
 def test_a_starting_server_is_waited_for_by_the_first_call(server: PostgresServer, engine: Engine) -> None:
@@ -80,25 +80,25 @@ def test_a_starting_server_is_waited_for_by_the_first_call(server: PostgresServe
 def test_a_server_with_all_slots_taken_is_waited_for(server: PostgresServer, engine: Engine, first_call: bool) -> None:
     sweep = new_sweep(engine, number=1)
     engine.dispose()
-    seen = errors_of(engine)
+    errors = errors_of(engine)
     with contextlib.ExitStack() as guests:
         fill(guests, server.conninfo(str(engine.url.database)))
         with meanwhile(0.7, guests.close):
             opened = open_engine(engine.url) if first_call else engine
             assert claimed(opened, sweep).attempt == 1
     opened.dispose()
-    assert first_call or any("too many clients" in text or "slots are reserved" in text for text in seen)
+    assert first_call or any("too many clients" in text or "slots are reserved" in text for text in errors)
 
 
 def test_a_pool_whose_connections_are_all_in_use_is_waited_for(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     settings = engine_kwargs(engine.url) | {"pool_timeout": 0.1}
     busy = sqlalchemy.create_engine(engine.url, **settings)
-    held = [busy.connect() for _ in range(3)]
+    connections = [busy.connect() for _ in range(3)]
     with pytest.raises(Unreachable, match="all connections of this process") as caught, read(busy):
         pass
     assert is_transient(caught.value)
-    with meanwhile(0.5, lambda: [connection.close() for connection in held]):
+    with meanwhile(0.5, lambda: [connection.close() for connection in connections]):
         assert claimed(busy, sweep).attempt == 1
     busy.dispose()
 
@@ -180,8 +180,8 @@ def test_returning_a_dead_connection_to_the_pool_logs_no_traceback(
 
 def test_a_host_name_that_stops_resolving_is_a_transient_fault(server: PostgresServer, engine: Engine) -> None:
     """The name of a container does not resolve while its service restarts."""
-    gone = sqlalchemy.create_engine(engine.url.set(host="no.such.host.invalid"))
-    with pytest.raises(Unreachable) as caught, read(gone):
+    unresolvable = sqlalchemy.create_engine(engine.url.set(host="no.such.host.invalid"))
+    with pytest.raises(Unreachable) as caught, read(unresolvable):
         pass
     assert is_transient(caught.value)
 

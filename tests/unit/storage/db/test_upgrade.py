@@ -49,8 +49,8 @@ def test_an_upgraded_storage_has_the_schema_of_a_new_one_and_every_row(
     engine = open_engine(url)
     with engine.connect() as connection:
         for table in ("sweeps", "phases", "tasks", "attempts", "selections", "blobs"):
-            counted = connection.scalar(sqlalchemy.text(f"SELECT count(*) FROM {table}"))
-            assert counted == len(before[table]), table
+            count = connection.scalar(sqlalchemy.text(f"SELECT count(*) FROM {table}"))
+            assert count == len(before[table]), table
     (sweep,) = queries.list_sweeps(engine)
     (plan,) = queries.revisions(engine, sweep.id)
     assert (plan.number, plan.spec, plan.fingerprint, plan.why) == (1, sweep.spec, sweep.fingerprint, "created")
@@ -85,8 +85,8 @@ def test_a_copy_of_an_sqlite_file_is_kept_and_never_overwrites_an_earlier_copy(t
     for name in ("x.schema-1.db", "x.schema-1.2.db"):
         url = unpack(1, tmp_path / "x.db")
         before = rows_of(tmp_path / "x.db")
-        done = upgrade(url)
-        assert done == Upgraded(1, tables.SCHEMA_VERSION, tmp_path / name)
+        upgraded = upgrade(url)
+        assert upgraded == Upgraded(1, tables.SCHEMA_VERSION, tmp_path / name)
         assert rows_of(tmp_path / name) == before
         first = first or (tmp_path / name).read_bytes()
     assert (tmp_path / "x.schema-1.db").read_bytes() == first

@@ -64,7 +64,7 @@ def test_a_clock_set_back_does_not_prolong_the_lease_of_a_dead_worker(engine: En
 
 @both
 def test_leases_of_other_sweeps_stay_as_they_are(engine: Engine) -> None:
-    one, other = new_sweep(engine, name="one", number=1), new_sweep(engine, name="other", number=1)
+    sweep, other = new_sweep(engine, name="one", number=1), new_sweep(engine, name="other", number=1)
     claim = claimed(engine, other, lease_s=HOUR)
-    look(engine, one)
+    look(engine, sweep)
     assert left_s(engine, claim) > 3000

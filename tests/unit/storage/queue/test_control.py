@@ -41,15 +41,15 @@ def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_when_nothing_
 
 
 def test_steering_a_sweep_leaves_the_others_alone(engine: Engine) -> None:
-    one, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
+    sweep, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     held = claimed(engine, other)
-    assert workers.cancel(engine, one) == 3
+    assert workers.cancel(engine, sweep) == 3
     assert counts(engine, other) == {"waiting": 2, "running": 1}
     assert finished(engine, held)
     workers.pause(engine, other)
-    workers.resume(engine, one)
+    workers.resume(engine, sweep)
     assert queries.outlook(engine, other).state == "paused"
-    assert claimed(engine, one).attempt == 1
+    assert claimed(engine, sweep).attempt == 1
 
 
 def extended(engine: Engine, sweep: int) -> None:
@@ -84,12 +84,12 @@ def test_two_commands_at_once_leave_a_sweep_in_one_state(
     if first is workers.resume:
         workers.cancel(engine, sweep)
     overlap(module, lambda: first(engine, sweep), lambda: allowed(second, engine, sweep))
-    state, found = queries.outlook(engine, sweep).state, counts(engine, sweep)
+    state, numbers = queries.outlook(engine, sweep).state, counts(engine, sweep)
     if state == "cancelled":
-        assert not found["waiting"] + found["running"], found
+        assert not numbers["waiting"] + numbers["running"], numbers
         assert not queries.running_tasks(engine, sweep)
     else:
-        assert not found["cancelled"], found
+        assert not numbers["cancelled"], numbers
 
 
 def allowed(change: Change, engine: Engine, sweep: int) -> None:

@@ -111,11 +111,11 @@ def test_with_a_lag_a_task_waits_only_for_those_it_follows(engine: Engine) -> No
     sweep = new_sweep(engine, {"search": (("lag:3:2",), 0, 7)})
 
     def ready() -> list[str]:
-        found: list[str] = []
+        keys: list[str] = []
         while (claim := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60)) is not None:
-            found.append(claim.key.removeprefix("search#"))
-            claims[found[-1]] = claim
-        return found
+            keys.append(claim.key.removeprefix("search#"))
+            claims[keys[-1]] = claim
+        return keys
 
     claims: dict[str, TaskRecord] = {}
     assert ready() == ["0", "1", "2"]  # 3 needs the end of 0

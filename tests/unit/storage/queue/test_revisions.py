@@ -117,8 +117,8 @@ def test_a_phase_whose_result_is_in_use_takes_tasks_only_while_it_is_open(engine
 def test_a_failed_or_cancelled_sweep_refuses_an_extension_until_it_is_retried_or_resumed(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
-    for name, counted in (("search", "search failed"), ("confirm", "confirm was skipped")):
-        with pytest.raises(RevisionRefused, match=rf"{counted} \(.*\)$") as caught:
+    for name, reason in (("search", "search failed"), ("confirm", "confirm was skipped")):
+        with pytest.raises(RevisionRefused, match=rf"{reason} \(.*\)$") as caught:
             extend(engine, sweep, [name])
         assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
     with pytest.raises(RevisionRefused, match="type the command again"):
@@ -188,8 +188,8 @@ def test_a_new_phase_after_a_failed_one_is_skipped_until_a_retry(engine: Engine)
     assert [states(engine, sweep)[name] for name in ("search@2", "confirm@2")] == ["skipped", "skipped"]
     reasons = {task.key: task.reason for task in queries.task_records(engine, sweep, state="skipped")}
     assert reasons["search@2#more1"] == "needs teachers, which failed (0 of 1 done, 1 needed; teachers#0: NaN)"
-    again = plans.retry(engine, sweep, revision=2)
-    assert {"teachers#0", "search@2#more1", "confirm@2#more1"} <= set(again)
+    keys = plans.retry(engine, sweep, revision=2)
+    assert {"teachers#0", "search@2#more1", "confirm@2#more1"} <= set(keys)
     assert {"search@2#more1", "confirm@2#more1"} <= set(work(engine, sweep))
     assert set(states(engine, sweep).values()) == {"closed"}
 
@@ -244,14 +244,14 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
     assert states(engine, sweep) == {"search": "open", "confirm": "closed"}
     assert Counter(task.state for task in queries.task_records(engine, sweep)) == {"done": len(keys) - 1, "waiting": 1}
     with read(engine) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             select(attempts.c.state, attempts.c.error_class).where(attempts.c.state != "done")
         ).all()
-    assert [tuple(row) for row in found] == [("failed", "unreadable")]
+    assert [tuple(row) for row in rows] == [("failed", "unreadable")]
     assert not finished(engine, late), "a repeated finish of the old attempt is refused"
-    again = claimed(engine, sweep)
-    assert (again.key, again.attempt) == ("search#1", 2)
-    assert finished(engine, again)
+    retry = claimed(engine, sweep)
+    assert (retry.key, retry.attempt) == ("search#1", 2)
+    assert finished(engine, retry)
     (task,) = [task for task in queries.task_records(engine, sweep) if task.key == "search#1"]
     assert json.dumps(task.outcome) == '{"score": 0.5}'
     assert set(states(engine, sweep).values()) == {"closed"}

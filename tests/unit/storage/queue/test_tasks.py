@@ -67,14 +67,14 @@ def test_a_late_result_of_a_lost_attempt_is_refused(engine: Engine) -> None:
     assert reap(engine, sweep, cap=3) == [("search#0", 1, "frozen")]
     assert state_of(engine, sweep, late) == "waiting"
     assert not finished(engine, late, score=0.1), "a lost attempt cannot finish, even while its task waits"
-    again = claimed(engine, sweep, worker="other")
-    assert again.attempt == 2
+    retry = claimed(engine, sweep, worker="other")
+    assert retry.attempt == 2
     assert not finished(engine, late, score=0.1)
     assert not tasks.renew(engine, late, 60)
     assert not tasks.end(engine, late, Ending("failed", "error", "late"), cap=1)
     assert not tasks.end(engine, late, given_back())
     assert not tasks.save_point(engine, late, {})
-    assert finished(engine, again, score=0.9)
+    assert finished(engine, retry, score=0.9)
     assert not finished(engine, late, score=0.1)
     (task,) = queries.task_records(engine, sweep)
     assert (task.state, task.score, task.worker) == ("done", 0.9, "other")

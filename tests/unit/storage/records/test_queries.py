@@ -35,22 +35,22 @@ def test_the_error_for_an_unknown_sweep_lists_the_existing_ones_and_the_next_com
 def test_the_progress_of_a_sweep_differs_after_each_change_and_only_then(engine: Engine) -> None:
     sweep = new_sweep(engine, {"a": ((), 1, 2)})
     other = new_sweep(engine, name="other")
-    seen = [queries.progress(engine, sweep)]
+    states = [queries.progress(engine, sweep)]
 
     def is_new() -> bool:
-        seen.append(queries.progress(engine, sweep))
-        return seen[-1] not in seen[:-1]
+        states.append(queries.progress(engine, sweep))
+        return states[-1] not in states[:-1]
 
     first = claimed(engine, sweep)
     assert is_new()
     assert tasks.end(engine, first, Ending("failed", "error", "why"), cap=2)
     assert is_new(), "the task waits again"
-    again = claimed(engine, sweep)
+    retry = claimed(engine, sweep)
     assert is_new()
-    assert tasks.renew(engine, again, 60.0)
+    assert tasks.renew(engine, retry, 60.0)
     finished(engine, claimed(engine, other))
     assert not is_new(), "a renewal and another sweep change no report"
-    for claim in (again, claimed(engine, sweep)):
+    for claim in (retry, claimed(engine, sweep)):
         finished(engine, claim)
         assert is_new()
 

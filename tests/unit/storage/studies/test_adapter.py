@@ -110,18 +110,18 @@ def test_a_trial_is_drawn_as_given_even_if_another_is_enqueued(studies: Studies)
 
 @both
 def test_a_trial_is_invisible_until_it_is_written_completely(studies: Studies, url: URL) -> None:
-    seen: list[int] = []
+    numbers: list[int] = []
     other = open_engine(url, read_only=True)
 
     def look(statement: str) -> None:
         if statement.startswith("INSERT INTO trial_params"):
             with read(other) as reading:
-                seen.append(reading.exec_driver_sql("SELECT count(*) FROM trials").scalar_one())
+                numbers.append(reading.exec_driver_sql("SELECT count(*) FROM trials").scalar_one())
 
     with statements(look):
         draw(studies)
     other.dispose()
-    assert seen == [0, 0]
+    assert numbers == [0, 0]
     assert trial_states(studies) == ["RUNNING"]
 
 
@@ -135,10 +135,10 @@ def test_a_trial_that_has_ended_is_drawn_whole(studies: Studies) -> None:
 
 @both
 def test_a_running_trial_gets_its_missing_values_before_it_is_ended(studies: Studies) -> None:
-    number, sent = draw(studies), list[str]()
-    with statements(sent.append):
+    number, texts = draw(studies), list[str]()
+    with statements(texts.append):
         studies.end("s", number, ended(attrs={"result": {"b": 1}}, epoch_values=[0.1, 0.2]))
-    writing = [statement.split() for statement in sent if not statement.startswith(("SELECT", "BEGIN"))]
+    writing = [statement.split() for statement in texts if not statement.startswith(("SELECT", "BEGIN"))]
     written_to = [words[2] if words[0] == "INSERT" else words[1] for words in writing]
     assert written_to[:3] == ["trial_user_attributes", "trial_intermediate_values", "trial_intermediate_values"]
     assert sorted(written_to[3:]) == ["trial_values", "trials"], "in one transaction"
@@ -159,8 +159,8 @@ def test_trials_made_at_once_by_us_and_by_another_tool_get_different_numbers(stu
 
     with ThreadPoolExecutor(3) as threads:
         numbers = [*threads.map(ours, range(5)), *threads.map(of_another_tool, range(5)), ours(10)]
-        both = [threads.submit(ask, 0) for ask in (ours, of_another_tool) * 5]
-        numbers += [asked.result() for asked in both]
+        futures = [threads.submit(ask, 0) for ask in (ours, of_another_tool) * 5]
+        numbers += [future.result() for future in futures]
     assert sorted(numbers) == list(range(21))
     assert [trial.number for trial in stock(studies).trials] == list(range(21))
 

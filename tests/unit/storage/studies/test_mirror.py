@@ -135,12 +135,12 @@ def test_running_attempts_are_drawn_before_ended_ones_but_a_retry_after_its_prev
     first = begun(engine, sweep)
     finish(engine, first)
     tasks.end(engine, begun(engine, sweep), Ending("failed", "nan", "diverged"), cap=9)
-    again = begun(engine, sweep)
+    retry = begun(engine, sweep)
     other = begun(engine, sweep)
     assert look(studies) == 3
     assert [trial.user_attrs["kd-sweeps"]["task"] for trial in trials_of(studies)][:2] == [other.key, first.key]
     assert look(studies) == 1
-    assert trials_of(studies)[-1].user_attrs["kd-sweeps"] == {"task": again.key, "attempt": 2, "retry_of": 2}
+    assert trials_of(studies)[-1].user_attrs["kd-sweeps"] == {"task": retry.key, "attempt": 2, "retry_of": 2}
 
 
 class Died(Exception):
@@ -193,8 +193,8 @@ def test_two_mirrors_draw_each_attempt_once(studies: Studies, engine: Engine) ->
     for _ in range(40):
         finish(engine, begun(engine, sweep))
     mirrors = [mirror_of(studies), Mirror(open_studies(engine.url), lambda sweep: show)]
-    with mirrors[0]._turn(sweep) as mine:
-        assert mine
+    with mirrors[0]._turn(sweep) as is_held:
+        assert is_held
         assert mirrors[1].look(sweep_of(studies)) is None, "only one mirror draws at a time"
     mirrors[0].close()
     record, counts = sweep_of(studies), [0, 0]

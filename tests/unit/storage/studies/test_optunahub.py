@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.studies.sampler import Past, check_sampler, propose
+from storage.records.queries import Past
+from storage.studies.sampler import check_sampler, propose
 from storage.studies.space import Range, Space
 
 pytest.importorskip("optunahub", reason="OptunaHub is not installed here; make brings it")

@@ -8,7 +8,8 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from storage.errors import SamplerUnusable
-from storage.studies.sampler import Past, check_sampler, distributions_of, propose
+from storage.records.queries import Past
+from storage.studies.sampler import check_sampler, distributions_of, propose
 from storage.studies.space import Categorical, Range, Space, Whole
 
 SPACE: Space = {
@@ -31,11 +32,11 @@ def history(finished: int, running: int, *, failed: int = 0) -> list[Past]:
 def optunas(past: list[Past], sampler: BaseSampler) -> dict[str, object]:
     """Return what Optuna's `Study.ask` proposes for the same trials."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for one in past:
-        state = optuna.trial.TrialState.RUNNING if one.running else optuna.trial.TrialState.COMPLETE
+    for trial in past:
+        state = optuna.trial.TrialState.RUNNING if trial.running else optuna.trial.TrialState.COMPLETE
         study.add_trial(
             optuna.create_trial(
-                state=state, params=dict(one.params), distributions=distributions_of(SPACE), value=one.value
+                state=state, params=dict(trial.params), distributions=distributions_of(SPACE), value=trial.value
             )
         )
     return study.ask(distributions_of(SPACE)).params
@@ -52,7 +53,7 @@ def test_a_proposal_depends_on_the_seed_the_outcomes_and_the_running_trials() ->
     past = history(12, 0)
     first = propose(SPACE, past, sampler="tpe", seed=7)
     assert first == propose(SPACE, past, sampler="tpe", seed=7) != propose(SPACE, past, sampler="tpe", seed=8)
-    others = [Past(one.params, 1 - (one.value or 0)) for one in past]
+    others = [Past(trial.params, 1 - (trial.value or 0)) for trial in past]
     assert propose(SPACE, others, sampler="tpe", seed=7) != first
     assert propose(SPACE, [*past, Past(first, None, running=True)], sampler="tpe", seed=7) != first
 
@@ -65,9 +66,9 @@ def test_failed_trials_change_nothing() -> None:
 
 def test_every_proposal_is_a_point_of_the_space() -> None:
     for seed in range(20):
-        found = propose(SPACE, history(6, 2), sampler="tpe", seed=seed)
-        assert list(found) == list(SPACE)
-        assert all(value in SPACE[name] for name, value in found.items())
+        point = propose(SPACE, history(6, 2), sampler="tpe", seed=seed)
+        assert list(point) == list(SPACE)
+        assert all(value in SPACE[name] for name, value in point.items())
 
 
 def test_a_sampler_of_the_user_proposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from storage.errors import RecordBroken
 from storage.queue import tasks
 from storage.queue.tasks import Ending
 from storage.records import queries
-from storage.studies.sampler import Past, importances
+from storage.studies.sampler import importances
 from storage.studies.space import Categorical, Range, Whole, check_params
 from storage.tables import TaskRecord
 from storage.url import resolve
@@ -88,7 +88,7 @@ def test_the_planted_parameter_is_the_most_important(capfd: pytest.CaptureFixtur
     optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a process that has opened no study
     space = search_space(WIDE)
     points = [point.as_dict() for point in sobol_points(WIDE, 16)]
-    past = [Past(point, float(point["learning_rate"]) * 100 + 0.01 * float(point["alpha"])) for point in points]
+    past = [queries.Past(point, float(point["learning_rate"]) * 100 + 0.01 * float(point["alpha"])) for point in points]
     found = importances(space, past)
     assert next(iter(found)) == "learning_rate"
     assert found["learning_rate"] > 0.8
@@ -214,9 +214,11 @@ def test_a_proposal_waits_for_the_points_before_it_but_not_for_a_dead_worker(
     monkeypatch.setattr("sweeps.plan.points._PATIENCE_S", 60.0 if saved_at_last else 0.1)
     spec = override(SMALL, {"search.sampler": "tpe", "search.lag": 8})
     payload = {"role": "source", "seed": 1, "sampler_seed": 3}
-    first = queries.TaskPoint(1, "search#0", "running", None, None, payload)
-    mine = queries.TaskPoint(2, "search#1", "running", None, None, payload | {"sampler_seed": 4})
-    saved = queries.TaskPoint(1, "search#0", "running", None, {"temperature": 2.0, "alpha": 0.25}, None)
+    first = queries.TaskPoint(None, None, id=1, key="search#0", state="running", payload=payload)
+    mine = queries.TaskPoint(None, None, id=2, key="search#1", state="running", payload=payload | {"sampler_seed": 4})
+    saved = queries.TaskPoint(
+        {"temperature": 2.0, "alpha": 0.25}, None, id=1, key="search#0", state="running", payload=None
+    )
     readings = _Readings([first, mine], [first, mine], [saved, mine] if saved_at_last else [first, mine])
     claim = read_job(task_record("search#1", stage="search", payload=mine.payload or {}, state="running"))
     began = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 from kd.data import custom
 from kd.data.datasets import contents, load, load_test
 from kd.data.images import normalize
-from kd.errors import DataError, NotHere
+from kd.errors import DataError, DataNotHere
 from kd.tools import code
 
 Raw = dict[str, npt.NDArray[Any]]
@@ -40,7 +40,7 @@ def labels(arrays: Raw, change: Any) -> Raw:
 
 
 @pytest.mark.parametrize(
-    ("given", "notes"),
+    ("arrays", "notes"),
     [
         (images(made_up(), lambda x: x[..., None]), ()),
         (images(made_up(), lambda x: x.astype(np.int64)), ()),
@@ -57,10 +57,10 @@ def labels(arrays: Raw, change: Any) -> Raw:
     ],
     ids=["a channel axis", "int64", "whole floats", "float32", "float64", "float labels", "one-hot", "bool", "column"],
 )
-def test_other_forms_of_the_same_arrays_are_the_same_dataset(tmp_path: Path, given: Raw, notes: tuple[str]) -> None:
+def test_other_forms_of_the_same_arrays_are_the_same_dataset(tmp_path: Path, arrays: Raw, notes: tuple[str]) -> None:
     plain = contents(written(tmp_path / "plain.npz", made_up()))
-    found = contents(written(tmp_path / "own.npz", given))
-    assert (found.content_hash, found.notes) == (plain.content_hash, notes)
+    summary = contents(written(tmp_path / "own.npz", arrays))
+    assert (summary.content_hash, summary.notes) == (plain.content_hash, notes)
 
 
 def test_half_a_grey_level_rounds_to_the_even_level_and_white_is_255(tmp_path: Path) -> None:
@@ -73,12 +73,11 @@ def test_half_a_grey_level_rounds_to_the_even_level_and_white_is_255(tmp_path: P
 def test_without_a_test_part_a_sixth_is_held_out_the_same_in_any_order(tmp_path: Path) -> None:
     arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
     order = np.random.default_rng(1).permutation(60)
-    one, two = tmp_path / "own.npz", tmp_path / "shuffled.npz"
-    first = written(one, arrays)
-    second = written(two, {key: array[order] for key, array in arrays.items()})
-    found = contents(first)
-    assert (found.training_images, found.validation_images, found.test_images) == (45, 5, 10)
-    assert found.notes == ("no test set found: 10 of 60 images are held out as one (the same ones every time)",)
+    first = written(tmp_path / "own.npz", arrays)
+    second = written(tmp_path / "shuffled.npz", {key: array[order] for key, array in arrays.items()})
+    summary = contents(first)
+    assert (summary.training_images, summary.validation_images, summary.test_images) == (45, 5, 10)
+    assert summary.notes == ("no test set found: 10 of 60 images are held out as one (the same ones every time)",)
     tests = [{image.tobytes() for image in load_test(name).images} for name in (first, second)]
     assert tests[0] == tests[1]
     assert len(tests[0]) == 10
@@ -235,9 +234,7 @@ def test_a_function_that_returns_no_dataset_gives_a_one_line_error(own: Path, fu
 
 
 def test_missing_code_is_a_fault_of_this_machine(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot import dataset 'no_such:load' here: No module named 'no_such'") as one:
+    with pytest.raises(DataNotHere, match="cannot import dataset 'no_such:load' here: No module named 'no_such'"):
         contents("no_such:load")
-    with pytest.raises(DataError, match=r"none\.py: No such file.*KD_SWEEPS_CODE=FOLDER") as two:
+    with pytest.raises(DataNotHere, match=r"none\.py: No such file.*KD_SWEEPS_CODE=FOLDER"):
         contents(f"{tmp_path}/none.py:load")
-    assert isinstance(one.value, NotHere)
-    assert isinstance(two.value, NotHere)

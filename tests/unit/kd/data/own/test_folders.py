@@ -25,16 +25,16 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_every_image_is_in_one_part_with_its_class_and_a_sixth_is_held_out(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers")
-    found = contents(str(folder))
-    assert (found.training_images, found.validation_images, found.test_images) == (54, 6, 12)
-    assert (found.input_shape, found.classes, found.class_names) == ((12, 12, 3), 3, CLASSES)
+    summary = contents(str(folder))
+    assert (summary.training_images, summary.validation_images, summary.test_images) == (54, 6, 12)
+    assert (summary.input_shape, summary.classes, summary.class_names) == ((12, 12, 3), 3, CLASSES)
     dataset, test = load(str(folder)), load_test(str(folder))
     assert dataset.origin == f"folder: {folder}"
     assert np.bincount(test.labels).tolist() == [4, 4, 4]
-    seen = {}
+    labels = {}
     for split in (dataset.train, dataset.validation, test):
-        seen |= {image.tobytes(): label for image, label in zip(split.images, split.labels, strict=True)}
-    assert seen == {pixels(label, number, (12, 12)).tobytes(): label for label in range(3) for number in range(24)}
+        labels |= {image.tobytes(): label for image, label in zip(split.images, split.labels, strict=True)}
+    assert labels == {pixels(label, number, (12, 12)).tobytes(): label for label in range(3) for number in range(24)}
 
 
 def test_file_names_and_their_order_do_not_matter_but_class_names_do(tmp_path: Path) -> None:
@@ -44,18 +44,18 @@ def test_file_names_and_their_order_do_not_matter_but_class_names_do(tmp_path: P
         (other / name).mkdir(parents=True)
         for number, path in enumerate(sorted((first / name).iterdir(), reverse=True)):
             shutil.copy(path, other / name / f"image-{number}.PNG")
-    one, two = load(str(first)), load(str(other))
-    assert one.split_hash == two.split_hash
+    original, copy = load(str(first)), load(str(other))
+    assert original.split_hash == copy.split_hash
     assert np.array_equal(load_test(str(first)).images, load_test(str(other)).images)
     (other / "tulip").rename(other / "violet")
-    assert contents(str(other)).content_hash != one.content_hash
+    assert contents(str(other)).content_hash != original.content_hash
 
 
 def test_train_and_test_subfolders_are_the_parts(tmp_path: Path) -> None:
     write_folder(tmp_path / "f" / "train", each=20)
     write_folder(tmp_path / "f" / "test", each=2, classes=("daisy", "tulip"))
-    found = contents(str(tmp_path / "f"))
-    assert (found.training_images + found.validation_images, found.test_images, found.notes) == (60, 4, ())
+    summary = contents(str(tmp_path / "f"))
+    assert (summary.training_images + summary.validation_images, summary.test_images, summary.notes) == (60, 4, ())
     test = load_test(str(tmp_path / "f"))
     assert np.bincount(test.labels).tolist() == [2, 0, 2]  # a class without test images keeps its number
 
@@ -117,8 +117,8 @@ def test_a_photograph_is_turned_upright_and_the_first_frame_of_a_gif_is_used(tmp
 def test_a_folder_is_decoded_again_only_after_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "f")
     first = load(str(folder)).content_hash
-    kept = sorted(cache_dir().glob("folder-*.npz"))
-    assert len(kept) == 1
+    files = sorted(cache_dir().glob("folder-*.npz"))
+    assert len(files) == 1
     with monkeypatch.context() as without:
         without.setattr(images, "decoded", None)  # calling it would fail
         assert load(str(folder)).content_hash == first
@@ -132,14 +132,14 @@ def test_a_folder_is_decoded_again_only_after_a_file_changed(tmp_path: Path, mon
 def test_a_damaged_copy_in_the_cache_is_replaced(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_folder(tmp_path / "f")
     first = load(str(folder)).content_hash
-    (kept,) = cache_dir().glob("folder-*.npz")
+    (file,) = cache_dir().glob("folder-*.npz")
     if damage == "cut short":
-        kept.write_bytes(kept.read_bytes()[:500])
+        file.write_bytes(file.read_bytes()[:500])
     else:
-        with np.load(kept) as stored:
+        with np.load(file) as stored:
             arrays = dict(stored)
         arrays["x_train"][0, 0, 0] ^= 1
-        np.savez(kept, **arrays)
+        np.savez(file, **arrays)
     assert load(str(folder)).content_hash == first
     assert "damaged; decoding the folder again" in caplog.text
 
@@ -155,8 +155,8 @@ def test_without_a_writable_cache_a_folder_is_still_read(
 
 def test_a_folder_is_found_by_its_name_in_the_data_folder(tmp_path: Path) -> None:
     write_folder(tmp_path / "data" / "flowers")
-    found = load(str(tmp_path / "not here" / "flowers"), data_dir=tmp_path / "data")
-    assert found.origin == f"folder: {tmp_path / 'data' / 'flowers'}"
+    dataset = load(str(tmp_path / "not here" / "flowers"), data_dir=tmp_path / "data")
+    assert dataset.origin == f"folder: {tmp_path / 'data' / 'flowers'}"
 
 
 def test_hidden_files_and_other_files_are_ignored(tmp_path: Path) -> None:
