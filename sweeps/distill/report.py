@@ -14,7 +14,7 @@ from sweeps.distill.cost import MULTIPLES, BreakEven
 from sweeps.distill.snippets import NAMES
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.findings.findings import Findings
-from sweeps.findings.rows import MethodRow
+from sweeps.findings.rows import Row
 from sweeps.plan.jobs import Measured
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
 from sweeps.report.words import display_name, model, number, percentage, seconds_not_compared
@@ -118,7 +118,7 @@ def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
     return ", ".join(f"{choices[index].name} ({percentage(choices[index].test.mean, '.1f')} %)" for index in front)
 
 
-def _models(findings: Findings, role: str) -> list[tuple[str, MethodRow, Measured]]:
+def _models(findings: Findings, role: str) -> list[tuple[str, Row, Measured]]:
     """Return the measured models of a dataset with their labels; one of the students, which share a network."""
     models = []
     for row in findings.rows:
@@ -129,7 +129,7 @@ def _models(findings: Findings, role: str) -> list[tuple[str, MethodRow, Measure
     return models
 
 
-def _cells(name: str, row: MethodRow, measured: Measured) -> list[str]:
+def _cells(name: str, row: Row, measured: Measured) -> list[str]:
     return [
         name,
         number(measured.macs, ",.2f", 1e-6),

@@ -17,7 +17,7 @@ from sweeps.errors import NoResultsYet
 from sweeps.findings import load as stored_sweeps
 from sweeps.findings.choices import RoleChoice, choices
 from sweeps.findings.load import Look, Provenance, StoredSweep, Training, contrast, validations
-from sweeps.findings.rows import Control, Difference, MethodRow, controls, differences, rows
+from sweeps.findings.rows import Control, Difference, Row, controls, differences, rows
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.findings.verdicts import RepeatRegrets, TargetVerdict, outer, verdicts
 from sweeps.hints import local
@@ -53,7 +53,7 @@ class Findings:
     looks: tuple[Look, ...]
     trainings: tuple[Training, ...]
     searched: tuple[jobs.Job[jobs.SearchTask | jobs.ConfirmTask | jobs.RecipeTask, jobs.StudentOutcome | None], ...]
-    rows: tuple[MethodRow, ...]
+    rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     controls: tuple[Control, ...]
     outer: tuple[RepeatRegrets, ...]

@@ -18,7 +18,7 @@ from sweeps.trainers.protocol import Point
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodRow:
+class Row:
     """One method on one dataset.
 
     kind: "teacher", "arm" or "baseline". point: of an arm whose trainings all have the same one. validation, test:
@@ -61,7 +61,7 @@ class SharedCost:
     cpu_s: float
 
 
-def rows(stored: StoredSweep) -> tuple[MethodRow, ...]:
+def rows(stored: StoredSweep) -> tuple[Row, ...]:
     """Return the teachers, the arms on the source, those on each target, and the baselines."""
     measured = _measured(stored)
     teachers, baselines = [], []
@@ -128,7 +128,7 @@ def _difference(stored: StoredSweep, name: str, role: str, first: str, second: s
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
-def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> MethodRow:
+def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> Row:
     trainings = of_arm(stored.trainings, role, arm)
     done = [training.outcome for training in trainings if training.outcome is not None]
     # All arms of a dataset share one network: the measured one represents them.
@@ -141,7 +141,7 @@ def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm
     tested = scores_on_test(stored, role, arm)
     point = _point(stored.spec, arm, done)
     detail = stored.spec.kind.detail(stored.spec, role, arm, done[0].as_json() if done else {})
-    return MethodRow(
+    return Row(
         kind="arm",
         method=arm,
         dataset=part.dataset,
@@ -173,9 +173,9 @@ def _single(
     detail: str,
     outcome: jobs.TeacherOutcome | jobs.BaselineOutcome | None,
     measured: jobs.Measured | None,
-) -> MethodRow:
+) -> Row:
     tested = None if measured is None else measured.test_accuracy
-    return MethodRow(
+    return Row(
         kind=kind,
         method=method,
         dataset=dataset,

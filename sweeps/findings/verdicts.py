@@ -8,7 +8,7 @@ from sweeps.findings.load import Look, StoredSweep, compared, is_incomplete, lac
 from sweeps.plan.phases import Phase
 from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate, Paired, estimate
-from sweeps.stats.verdict import Decision, Nested, decide, nested, regrets
+from sweeps.stats.verdict import Nested, Verdict, decide, nested, regrets
 from sweeps.trainers.protocol import Point
 
 
@@ -27,7 +27,7 @@ class TargetVerdict:
     regret: Nested | None
     same: int
     by_search: tuple[float, ...]
-    verdict: Decision | None
+    verdict: Verdict | None
     done: int
     left: int
     planned: int

@@ -32,7 +32,7 @@ _LATEX = str.maketrans(
 )
 
 
-def cells(score: Score, row: rows.MethodRow) -> list[str]:
+def cells(score: Score, row: rows.Row) -> list[str]:
     measured = row.measured
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
@@ -236,7 +236,7 @@ def _pair(point: Point) -> list[Value]:
     return [*point.as_dict().values()]
 
 
-def _row(row: rows.MethodRow) -> dict[str, Any]:
+def _row(row: rows.Row) -> dict[str, Any]:
     measured = {} if row.measured is None else row.measured.model_dump(exclude_unset=True)
     point = None if row.point is None else _in_parts(row.point)
     return asdict(row) | {"point": point, "measured": measured}

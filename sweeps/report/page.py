@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Machine
-from sweeps.findings.rows import MethodRow
+from sweeps.findings.rows import Row
 from sweeps.findings.secondary import RETAINED, Answer, Question, Share
 from sweeps.plan.identity import differing
 from sweeps.report import answer, choice, markdown, words
@@ -126,7 +126,7 @@ def scores(findings: Findings, role: str) -> list[Block]:
     return [Heading(f"On {words.display_name(dataset)}", level=3), table(heads, cells)]
 
 
-def _cells(findings: Findings, row: MethodRow, lead: Paired | None) -> list[str]:
+def _cells(findings: Findings, row: Row, lead: Paired | None) -> list[str]:
     return [
         _method(findings, row),
         "" if row.point is None else row.point.numbers(findings.spec.kind.space(findings.spec)),
@@ -136,7 +136,7 @@ def _cells(findings: Findings, row: MethodRow, lead: Paired | None) -> list[str]
     ]
 
 
-def _method(findings: Findings, row: MethodRow) -> str:
+def _method(findings: Findings, row: Row) -> str:
     """Return the label of a method with its key in `trials` and the CSV."""
     if row.kind == "teacher":
         return row.method

@@ -8,7 +8,7 @@ from sweeps.report.words import counted, display_name, exact, interval, is_same_
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import GAIN_LEVEL
 from sweeps.stats.estimates import FEWEST_RUNS, limits, percent
-from sweeps.stats.verdict import Decision, Nested
+from sweeps.stats.verdict import Nested, Verdict
 from sweeps.trainers.protocol import label
 
 
@@ -81,7 +81,7 @@ def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str
     return f"NO VERDICT on {datasets}: it needs the arms {arms} on at least two common seeds, which are missing{again}"
 
 
-def _meaning(findings: Findings, verdict: Decision, target: TargetVerdict) -> str:
+def _meaning(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     score = findings.spec.score
     bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", display_name(target.dataset)
     confirmed, source = findings.confirmed.get("source"), display_name(findings.spec.source.dataset)
@@ -119,7 +119,7 @@ def _meaning(findings: Findings, verdict: Decision, target: TargetVerdict) -> st
     return f"{tuned} cost between {low} and {high} ({bound}s) compared with {there}; {_why_undecided(verdict, margin)}"
 
 
-def _meaning_by_advice(findings: Findings, verdict: Decision, tuned: str, margin: str, bound: str) -> str:
+def _meaning_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: str, bound: str) -> str:
     # The test is of one contrast per search, which includes the noise of the estimated gain, so no bound of the regret.
     text = {
         "TRANSFERS": f"{tuned} are shown to lose less than {margin}",
@@ -131,7 +131,7 @@ def _meaning_by_advice(findings: Findings, verdict: Decision, tuned: str, margin
     return f"whether {tuned} lose less than {margin} is open" if text is None else f"{text} ({bound})"
 
 
-def _margin(findings: Findings, verdict: Decision) -> str:
+def _margin(findings: Findings, verdict: Verdict) -> str:
     share, features = findings.spec.transfer.margin_share, findings.spec.kind.features
     score = findings.spec.score
     if findings.choices and share and verdict.gain is not None:
@@ -146,7 +146,7 @@ def _margin(findings: Findings, verdict: Decision) -> str:
     return f"half of the {score.amount(exact(score, verdict.gain.mean))} that tuning there gains over {without}"
 
 
-def _why_undecided(verdict: Decision, margin: str) -> str:
+def _why_undecided(verdict: Verdict, margin: str) -> str:
     if verdict.high >= verdict.margin:
         return f"{margin} lies inside this interval"
     if verdict.halved:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
-from sweeps.findings.rows import MethodRow
+from sweeps.findings.rows import Row
 from sweeps.spec.model import Spec
 from sweeps.stats import advice, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, clipped, limits, percent
@@ -197,7 +197,7 @@ def arm(spec: Spec, name: str, dataset: str) -> str:
     return label.format(source=display_name(source), dataset=display_name(dataset), symbols=symbols)
 
 
-def model(spec: Spec, role: str, row: MethodRow) -> tuple[str, str]:
+def model(spec: Spec, role: str, row: Row) -> tuple[str, str]:
     """Return the label of a model that is compared by size or cost, and its detail: its network, or its search."""
     parts = spec.kind.report()
     if row.kind == "teacher":

@@ -97,7 +97,7 @@ def seeds_variance(searches: Sequence[Sequence[float]]) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class Verdict:
     """The verdict and the numbers behind it; differences are paired by repeat, in points of the displayed score.
 
     Attributes:
@@ -137,7 +137,7 @@ class Decision:
 
 def decide(
     searches: Sequence[Arms], *, margin: float, level: float, rule: int = RULE, margin_share: float = 0.0
-) -> Decision | None:
+) -> Verdict | None:
     """Return the verdict; None if native or best is missing, or if they share fewer than two units.
 
     From FEWEST_SEARCHES on, the units are searches, each with its means; else the seeds of the first search.
@@ -209,7 +209,7 @@ def decide(
         word = "FLAT"
     else:
         word = "UNDECIDED"
-    return Decision(
+    return Verdict(
         word=word,
         regret=interval(regret.mean, regret.sd, regret.n),
         low=low,
@@ -227,7 +227,7 @@ def decide(
     )
 
 
-def _decide_by_advice(searches: Sequence[Arms], margin: float, share: float, level: float) -> Decision | None:
+def _decide_by_advice(searches: Sequence[Arms], margin: float, share: float, level: float) -> Verdict | None:
     runs: list[Runs] = [{use: search.get(arm, {}) for use, arm in _USES.items()} for search in searches]
     lost, by_search = over_searches(runs, "here", "elsewhere"), over_searches(runs, "here", "untreated")
     gains = [*by_search.values()]
@@ -247,7 +247,7 @@ def _decide_by_advice(searches: Sequence[Arms], margin: float, share: float, lev
             word = "TRANSFERS"
     low, high = regret.bounds(level)
     needed = beyond.needed(0.0, level) if word == "UNDECIDED" and enough and beyond is not None else None
-    return Decision(
+    return Verdict(
         word=word,
         regret=interval(regret.mean, regret.sd, regret.n),
         low=low,

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete, scaled_scores
-from sweeps.findings.rows import MethodRow
+from sweeps.findings.rows import Row
 from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
 from sweeps.report import choice, words
@@ -223,7 +223,7 @@ def methods(findings: Findings) -> list[MethodMark]:
     return marks
 
 
-def _method(findings: Findings, role: str, row: MethodRow) -> MethodMark | None:
+def _method(findings: Findings, role: str, row: Row) -> MethodMark | None:
     spec, size = findings.spec, None if row.measured is None else row.measured.bytes
     if row.test is None or not size:
         return None

@@ -13,7 +13,7 @@ from sweeps.findings.verdicts import TargetVerdict, verdicts
 from sweeps.plan.jobs import TransferTask
 from sweeps.spec.model import override
 from sweeps.spec.tables import Group
-from sweeps.stats.verdict import Decision, Nested, decide
+from sweeps.stats.verdict import Nested, Verdict, decide
 from tests.support.present import present
 from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms
@@ -67,7 +67,7 @@ def verdict_of(stored: StoredSweep) -> TargetVerdict:
     return found
 
 
-def decided(stored: StoredSweep) -> tuple[TargetVerdict, Nested, Decision]:
+def decided(stored: StoredSweep) -> tuple[TargetVerdict, Nested, Verdict]:
     """Return the target, its regret and its verdict."""
     target = verdict_of(stored)
     return target, present(target.regret), present(target.verdict)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.stats.estimates import seeds_needed
-from sweeps.stats.verdict import WORDS, Decision, decide
+from sweeps.stats.verdict import WORDS, Verdict, decide
 from tests.support.present import present
 
 # Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds are
@@ -31,11 +31,11 @@ def bounds(values: Sequence[float], level: float) -> tuple[float, float]:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = 2) -> Decision:
+def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = 2) -> Verdict:
     return present(decide(searches, margin=margin, level=level, rule=rule))
 
 
-def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Decision:
+def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Verdict:
     """Decide with a margin of 2 points at a level of 5 %."""
     arms = {"native": NATIVE, "best": below(regret, spread=spread), "scratch": below(scratch), "random": below(random)}
     return verdict([arms], margin=2.0, level=0.05)
@@ -245,7 +245,7 @@ def test_an_offset_shared_by_all_arms_of_a_repeat_changes_no_word(
     assert decide([whole], margin=1.0, level=0.05) == decide([moved], margin=1.0, level=0.05)
 
 
-def third(gains: list[float], losses: list[float], *, level: float = 0.05, share: float = 0.2) -> Decision:
+def third(gains: list[float], losses: list[float], *, level: float = 0.05, share: float = 0.2) -> Verdict:
     """Decide by rule 3, with a margin that is a share of the gain."""
     found = decide(over_searches(gains, losses), margin=9.0, margin_share=share, level=level, rule=3)
     return present(found)
