@@ -51,12 +51,12 @@ def questions(findings: Findings) -> tuple[Question, ...]:
     for role in findings.spec.roles:
         if is_incomplete(findings.trainings, role):
             continue
-        plain, better = findings.spec.untreated_arm(role), findings.better_default(role)
-        gain = f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}"
+        plain, better, arm = findings.spec.untreated_arm(role), findings.better_default(role), findings.spec.arm
+        gain = f"gain on the {'source' if role == 'source' else 'target'}: best - {arm(plain).label}"
         possible.append(_mean(findings, role, gain, plain))
         if role != "source":
             if better is not None:
-                possible.append(_mean(findings, role, f"use: best - {better} (the better default)", better))
+                possible.append(_mean(findings, role, f"use: best - {arm(better).label} (the better default)", better))
             possible.append(_retained(findings, role))
     answered = [question for question in possible if question is not None]
     keys = [f"{question.name} {question.dataset}" for question in answered]

@@ -14,6 +14,7 @@ from sweeps.report.figures.data import BLACK, BLUE, GREY, SCALE, VERMILLION, Axi
 from sweeps.report.figures.style import NARROW_WIDTH, SMALL, logarithmic, panels
 from sweeps.report.words import display_name, percent_interval
 from sweeps.stats.top import SIDE, WORDS, Top
+from sweeps.terminal import joined
 from sweeps.trainers.score import Score
 
 _MAP = LinearSegmentedColormap.from_list("accuracy", SCALE)
@@ -83,7 +84,8 @@ def caption(plane: Plane) -> str:
         else "Every trial is a single run; too few searches for a fitted surface."
     )
     best = "; ".join(_highest(plane.score, search) for search in plane.surfaces)
-    return f"{how} Best single runs of the first search, partly luck: {best}."
+    by = f"validation {plane.score.name}"
+    return f"{how} Best single runs of the first search by {by}, partly luck: {best}."
 
 
 def _highest(score: Score, search: Surface) -> str:
@@ -142,7 +144,7 @@ def _marks(search: Surface, plane: Plane) -> list[_Mark]:
             names.setdefault(place, []).append(display_name(dataset))
             colour = VERMILLION if dataset == source else BLUE
             looks.setdefault(place, _dot("", "*", 16, colour, "white"))
-    labels = {place: f"tuned on {' and '.join(there)}" for place, there in names.items()}
+    labels = {place: f"tuned on {joined(there)}" for place, there in names.items()}
     for number, (label, point) in enumerate(plane.defaults):
         place = (float(point[x.name]), float(point[y.name]))
         marker, size = _UNTUNED[number % len(_UNTUNED)]
