@@ -41,14 +41,18 @@ def read_evens(own: Mapping[str, Any]) -> tuple[BreakEven, ...]:
     return _EVENS.validate_python(own.get("break_evens", ()))
 
 
+def times(multiple: float) -> str:
+    """Return a multiple of a cost: "4x", "1/4x"."""
+    return f"{multiple:g}x" if multiple >= 1 else f"1/{math.floor(1 / multiple)}x"
+
+
 def break_even_sentence(even: BreakEven) -> str:
     first, last = even.curve[0][0], even.curve[-1][0]
     parts = []
     for multiple, value in zip(MULTIPLES, even.at, strict=True):
         early = multiple * even.sweep_cpu_s < first
         nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
-        times = f"{multiple:g}x" if multiple >= 1 else f"1/{math.floor(1 / multiple)}x"
-        parts.append(f"{times} {nothing if value is None else f'{value:.2f} %'}")
+        parts.append(f"{times(multiple)} {nothing if value is None else f'{value:.2f} %'}")
     reached = (
         f"AutoKeras reached it after {even.even_at:.0f} CPU s"
         if even.even_at is not None

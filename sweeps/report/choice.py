@@ -13,6 +13,7 @@ from sweeps.report.words import (
     between,
     default_name,
     display_name,
+    estimated,
     percent_interval,
     points,
     strategy_name,
@@ -83,13 +84,12 @@ def why(findings: Findings, role: RoleChoice) -> str:
         return ""
     rival = untreated_name(spec, role.role)
     if choice.use == "untreated" and choice.gain.high is not None and choice.gain.high < 0:
-        return (
-            f"On {dataset} {features.treating} harms: even tuned there, {_amount(spec, choice.gain)} against {rival}."
-        )
+        lost = estimated(spec.score, choice.gain)
+        return f"On {dataset} {features.treating} harms: even tuned there, {lost} against {rival}."
     if choice.use == "untreated":
         return (
             f"On {dataset} {features.treating} gains no more than the noise over {rival}: even tuned there,"
-            f" {_amount(spec, choice.gain)}."
+            f" {estimated(spec.score, choice.gain)}."
         )
     over = f"over {rival}" if not _is_negative(spec, choice.gain) else f"compared with {rival}"
     gains = f"On {dataset} {features.treating} {_verb(spec, choice.gain)} {over}"
@@ -122,21 +122,23 @@ def details(findings: Findings, role: RoleChoice) -> str:
     default, elsewhere = choice.strategy("default"), choice.strategy("elsewhere")
     if default is not None and default.lost is not None:
         adds = "adds" if choice.use == "here" and choice.settled else "would add"
-        text = f"{adds} {_amount(spec, default.lost)} to"
+        text = f"{adds} {estimated(spec.score, default.lost)} to"
         if _is_negative(spec, default.lost):
-            text = f"would cost {_amount(spec, default.lost.negated)} compared with"
+            text = f"would cost {estimated(spec.score, default.lost.negated)} compared with"
         sentences.append(f"Tuning on {dataset} itself {text} {default_name(spec)}.")
     if elsewhere is not None and elsewhere.lost is not None:
         third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
-        loses = f"lose {_amount(spec, elsewhere.lost)} against tuning there"
+        loses = f"lose {estimated(spec.score, elsewhere.lost)} against tuning there"
         if _is_negative(spec, elsewhere.lost):
-            loses = f"score {_amount(spec, elsewhere.lost.negated)} {spec.score.better} than tuning there"
+            loses = f"score {estimated(spec.score, elsewhere.lost.negated)} {spec.score.better} than tuning there"
         if third is None:
             sentences.append(f"{text} {loses}.")
         elif third.mean < 0:
-            sentences.append(f"{text} cost {_amount(spec, third.negated)} compared with the default, and {loses}.")
+            sentences.append(
+                f"{text} cost {estimated(spec.score, third.negated)} compared with the default, and {loses}."
+            )
         else:
-            sentences.append(f"{text} bring {_amount(spec, third)} more than the default, and {loses}.")
+            sentences.append(f"{text} bring {estimated(spec.score, third)} more than the default, and {loses}.")
     searched: tuple[tuple[StrategyName, str], ...] = (("elsewhere", _source(spec)), ("here", dataset))
     known = {name: point for name, point in role.points.items() if point is not None}
     won = [place for name, place in searched if name in known and known[name] == known.get("default")]
@@ -296,11 +298,6 @@ def _share(strategy: Strategy, *, with_limits: bool = False) -> str:
     ends = limits(share)
     text = f"{percent(share.mean):.0f} %" if ends is None or not with_limits else percent_interval(share.mean, *ends)
     return text.replace("-", "−")
-
-
-def _amount(spec: Spec, value: Estimate) -> str:
-    ends = between(spec.score, value, sign="")
-    return f"{amount(spec.score, value, sign='')}{f' (95 % CI {ends})' if ends else ''}"
 
 
 def _searches(number: int) -> str:

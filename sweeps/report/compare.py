@@ -80,8 +80,9 @@ def by_dataset(comparison: Compared) -> list[Block]:
     blocks: list[Block] = []
     without, default = compared_with(comparison.sweeps)
     score = comparison.score
+    differences = (score.less(without), score.less(default), "regret: native - best")
     heads = columns(
-        *("sweep", "role", score.less(without), score.less(default), "regret: native - best"),
+        *("sweep", "role", *(f"{title}{score.behind}" for title in differences)),
         f"{score.head('test')} of best",
         "s per training",
         text=2,

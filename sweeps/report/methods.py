@@ -101,12 +101,12 @@ def _compared_again(spec: Spec) -> str:
 
 def _transfer(spec: Spec) -> str:
     arms = dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role))
-    named = "; ".join(": ".join(filter(None, (_name(spec, arm), spec.arm(arm).method))) for arm in arms)
+    named = "; ".join(f"{_name(spec, arm)}{f' ({what})' if (what := spec.arm(arm).method) else ''}" for arm in arms)
     references = spec.kind.report().references(spec)
     measured = " Latency is the median over single images on one thread; the models take turns in one process."
     measured = measured if spec.kind.features.measures else ""
     return (
-        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, which were not used for any selection:"
+        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, not used for any selection:"
         f" {named}.{references}{measured}"
     )
 

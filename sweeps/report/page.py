@@ -11,6 +11,7 @@ from sweeps.plan.identity import differing
 from sweeps.report import answer, choice, markdown, words
 from sweeps.report.document import Block, Bullets, Column, Figure, Fold, Heading, Paragraph, columns, table
 from sweeps.report.sentences import regret, sentence
+from sweeps.spec.model import Spec
 from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Paired, percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
@@ -240,16 +241,17 @@ def _machine(machine: Machine) -> str:
     return f"{machine.cpu}, {cores}; {versions}; commit {machine.commit or 'not from a checkout'}"
 
 
-def secondary_blocks(score: Score, questions: Sequence[Question]) -> list[Block]:
+def secondary_blocks(spec: Spec, questions: Sequence[Question]) -> list[Block]:
     if not questions:
         return []
+    score = spec.score
     tests = sum(question.p is not None for question in questions)
     differences = score.differences("test") if score.difference else f"of {score.differences('test')}"
     untested = "" if tests == len(questions) else " Identical trainings are not compared."
     adjusted = "the one question" if tests == 1 else f"all {tests} questions"
     return [
         Heading("Secondary questions", level=3),
-        table(_COLUMNS, [_question_cells(score, question) for question in questions]),
+        table(_COLUMNS, [_question_cells(spec, question) for question in questions]),
         Paragraph(
             f"Differences are {differences}, paired by seed. Holm's p adjusts for {adjusted}.{untested} BCa"
             f" intervals are given from {BCA_FROM} seeds on, sign-flip tests from {SIGN_FLIP_FROM} on; for the retained"
@@ -267,10 +269,11 @@ def answer_text(score: Score, answer: Answer) -> str:
     return f"{words.percent_interval(share.mean, share.low, share.high)} (n={share.n})"
 
 
-def _question_cells(score: Score, question: Question) -> list[str]:
-    bca = question.bca
+def _question_cells(spec: Spec, question: Question) -> list[str]:
+    score, bca, rival = spec.score, question.bca, question.rival
+    name = words.arm(spec, rival, question.dataset).removesuffix(", untuned") if rival else ""
     return [
-        question.name,
+        f"{question.name}{f': {score.less(name)}' if rival else ''}",
         words.display_name(question.dataset),
         answer_text(score, question.answer),
         p_value(question.p),

@@ -131,6 +131,12 @@ def difference(score: Score, value: Estimate) -> str:
     return ", ".join(filter(None, (mean_points(score, value), between(score, value))))
 
 
+def estimated(score: Score, value: Estimate) -> str:
+    """Return a difference with its unit and its interval, for a sentence: "0.9 points (95 % CI 0.4 to 1.4)"."""
+    ends = between(score, value, sign="")
+    return f"{amount(score, value, sign='')}{f' (95 % CI {ends})' if ends else ''}"
+
+
 def counted(score: Score, value: float) -> str:
     """Return a margin or another given amount with its unit: "1 point", "0.5 points"."""
     return score.amount(f"{value:.2g}" if value < 10 else f"{value:.3g}")
@@ -333,14 +339,15 @@ def explained(findings: Findings) -> list[str]:
     for dataset, group in groupby(findings.controls, key=lambda control: control.dataset):
         ran, spec = list(group), findings.spec
         gain, without = ran[0].best, spec.kind.features.without
-        by = difference(spec.score, gain)
+        by = estimated(spec.score, gain)
         same = [f"{arm(spec, item.arm, dataset)} ({spec.arm(item.arm).control})" for item in ran if item.explains]
         if gain.low is None or gain.low <= 0:
+            by = difference(spec.score, gain)
             text = f"best does not measurably beat {without} ({by}): the controls have nothing to explain"
         elif same:
-            text = f"best gains {by}, over {without}, but at least half of that is gained by {joined(same)} as well"
+            text = f"best gains {by} over {without}, but at least half of that is gained by {joined(same)} as well"
         else:
-            text = f"best gains {by}, over {without}, and no control is shown to gain half of that"
+            text = f"best gains {by} over {without}, and no control is shown to gain half of that"
         lines.append(f"{display_name(dataset)}: {text}")
     return lines
 
