@@ -116,7 +116,7 @@ def _sweep(spec: Spec, name: str) -> SweepRecord:
 
 def told(findings: Findings) -> dict[str, str]:
     """Return every text about a sweep except its figures, by place."""
-    secondary = secondary_blocks(findings.spec.score, questions(findings))
+    secondary = secondary_blocks(findings.spec, questions(findings))
     blocks = page(findings, secondary=secondary, methods=[methods.section(findings)])
     return {
         "html": re.sub("<style>.*?</style>", "", html(blocks, title="s", figures={}), flags=re.DOTALL),

@@ -141,7 +141,9 @@ def test_without_trainings_for_the_gain_a_share_of_it_is_not_replaced_by_points(
     analysed = findings(broken)
     assert answer.headline(analysed).endswith("cannot be told.")
     assert answer.advice(analysed).commands[0] == "kd-sweeps retry s"
-    assert "it needs the arms native, best and scratch on" in sentence(analysed, verdict)
+    assert "it needs values tuned on digits-rgb, values tuned on digits and training without a teacher on" in sentence(
+        analysed, verdict
+    )
     in_points = replace(broken, spec=by_rule_3(broken.spec, margin_share=0.0))
     assert present(only(in_points).choice).margin == SPEC.transfer.margin, "a margin declared in points is used"
     assert only(without("random")).choice == only(sweep).choice, "random is not part of the advice"

@@ -59,7 +59,8 @@ def test_a_wrapped_command_can_still_be_pasted(undecided: Findings, columns: int
     name = "a-name-that-is-as-long-as-a-name-may-be-which-is-64-characters-x"
     lines = brief(replace(undecided, name=name), columns=columns).splitlines()
     start = next(number for number, line in enumerate(lines) if line.lstrip().startswith("kd-sweeps extend"))
-    typed = "\n".join(lines[start : start + 6]).replace("\\\n", " ")
+    end = next(number for number, line in enumerate(lines) if line.startswith("digits"))
+    typed = "\n".join(lines[start:end]).replace("\\\n", " ")
     commands = [shlex.split(line) for line in typed.splitlines()]
     assert commands[0] == ["kd-sweeps", "extend", name, "--seeds", "+6"]
     assert commands[1] == ["kd-sweeps", "launch", name]

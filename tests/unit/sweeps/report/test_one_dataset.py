@@ -19,7 +19,7 @@ from tests.support.worded.answers import BEST, ONE_DATASET, RATE, below
 def test_with_a_searched_learning_rate_gains_are_counted_from_scratch_tuned() -> None:
     arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
     findings = found(override(ONE_DATASET, RATE), arms)
-    assert [one.name for one in questions(findings)] == ["gain on the source: best - scratch-tuned"]
+    assert [(one.name, one.rival) for one in questions(findings)] == [("gain on the source", "scratch-tuned")]
     (standing,) = standings([findings])
     assert isinstance(standing.gain, Estimate)
     assert standing.gain.mean == pytest.approx(0, abs=1e-9)

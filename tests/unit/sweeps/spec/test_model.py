@@ -92,7 +92,7 @@ def test_a_change_changes_the_fingerprint_and_is_listed_in_the_difference() -> N
         ({"target2.images": 1}, ["target2.dataset is missing"]),
         (
             {"target2": ROLE | {"dataset": "cifar10"}},
-            ["source.dataset and target.dataset and target2.dataset", "differ"],
+            ["source.dataset, target.dataset and target2.dataset", "differ"],
         ),
         ({"target2": ROLE | {"trials": 1}}, ["unknown key 'target2.trials'", "dataset, images"]),
         ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),

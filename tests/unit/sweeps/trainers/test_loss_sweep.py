@@ -138,7 +138,7 @@ def test_the_page_its_tables_and_its_figures_name_the_loss(url: str) -> None:
     assert "scored by validation loss, without pruning" in page
     assert "the one with the lowest mean over fresh seeds is `best`" in page
     assert page.count("A lower loss is better; differences are positive where they are better.") == 2
-    assert "Best single runs of the first search, partly luck: here 0.0347 at" in page
+    assert "Best single runs of the first search by validation loss, partly luck: here 0.0347 at" in page
     assert "Differences are of test loss, paired by seed." in page
     assert "validation loss & test loss &" in files["table.tex"]
     assert "margin = 1.0  # loss of regret that still count as transfer" in files["spec.toml"]

@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 from sweeps.findings.compare import Compared, Pair, compare, differing, pairs
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Training
-from sweeps.report.compare import reason
+from sweeps.report.compare import conclusion
 from sweeps.spec.model import override
 from tests.support.present import present
 from tests.support.sweeps.compared_sweeps import family, told
@@ -73,7 +73,7 @@ def test_two_sweeps_with_the_same_trainings_are_not_tested(findings: dict[str, F
     with_twin = [one for one in pairs([base, twin, findings["better"]]) if one.p is not None]
     assert len(with_twin) == 4, "both against the third, on two datasets"
     assert [present(of(compared, "base", name).difference).same for name in ("same", "worse")] == [0, 0]
-    assert reason(compare(["base", "twin"], [base, twin])) == "Their trainings are the same."
+    assert conclusion(compare(["base", "twin"], [base, twin]))[1] == "Their trainings are the same."
 
 
 def test_trainings_are_paired_by_seed_not_by_repeat(findings: dict[str, Findings]) -> None:

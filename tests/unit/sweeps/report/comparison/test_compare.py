@@ -15,7 +15,7 @@ import pytest
 
 from sweeps.findings.compare import Compared, compare
 from sweeps.report.brief import compared_brief
-from sweeps.report.compare import headline, reason, text
+from sweeps.report.compare import conclusion, text
 from tests.support.sweeps import builders
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, told
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -82,14 +82,14 @@ FAMILY = ("base", "same", "worse", "better", "other")
 def test_the_first_line_says_what_is_shown_and_the_second_has_the_numbers(
     names: tuple[str, ...], first: str, second: str
 ) -> None:
-    comparison = compared(*names)
-    assert (headline(comparison), reason(comparison)) == (first, second)
+    assert conclusion(compared(*names)) == (first, second)
 
 
 def test_many_clear_differences_are_counted() -> None:
     tested = [pair for pair in compared(*FAMILY).pairs if pair.difference is not None]
     clear = tuple(replace(pair, dataset=f"d{number}", p_holm=0.01) for number, pair in enumerate(tested))
-    assert headline(replace(compared(*FAMILY), pairs=clear)) == f"{len(tested)} differences are beyond the noise."
+    headline, _ = conclusion(replace(compared(*FAMILY), pairs=clear))
+    assert headline == f"{len(tested)} differences are beyond the noise."
 
 
 def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:

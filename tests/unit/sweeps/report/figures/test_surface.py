@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Annotation
 
 from sweeps.findings.surfaces import Surface
 from sweeps.report.figures.data import Plane
@@ -71,11 +72,17 @@ def test_a_point_with_several_names_has_one_mark() -> None:
     assert "Keras default, tuned on a$b$.npz" in written(at_default)
 
 
-def test_labels_of_near_points_do_not_overlap() -> None:
-    near = replace(PLANE, surfaces=(replace(SEARCH, best=at(3.1, 0.5)), replace(OTHER, best=at(3.2, 0.51))))
-    axes = surface(near).axes[1]
-    heights = [text.xyann[1] + 250 * text.xy[1] for text in axes.texts if hasattr(text, "xyann")]
-    assert all(abs(first - second) > 10 for i, first in enumerate(heights) for second in heights[:i])
+@pytest.mark.parametrize(("x", "y"), [(3.2, 0.51), (4.52, 0.63), (5.86, 0.41), (19, 0.5)])
+def test_labels_of_near_points_cover_neither_each_other_nor_a_point(x: float, y: float) -> None:
+    near = replace(PLANE, surfaces=(replace(SEARCH, best=at(2.1, 0.58)), replace(OTHER, best=at(x, y))))
+    figure = surface(near)
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    labels = [text.get_window_extent() for text in axes.texts]
+    assert len(labels) == 4
+    assert not any(first.overlaps(second) for i, first in enumerate(labels) for second in labels[:i])
+    points = [axes.transData.transform(text.xy) for text in axes.texts if isinstance(text, Annotation)]
+    assert not any(label.contains(*point) for label in labels for point in points)
 
 
 def test_trials_are_drawn_even_without_a_surface() -> None:

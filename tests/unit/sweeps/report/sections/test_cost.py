@@ -47,9 +47,9 @@ def test_models_have_the_names_that_the_figure_of_methods_gives_them(found: Find
 @pytest.mark.parametrize(
     ("method", "label"),
     [
-        ("teacher cnn-small-narrow", "Its teacher, cnn-small-narrow"),
-        ("teacher pretrained:mobilenetv2-tuned", "Its teacher, MobileNetV2 (pretrained, fine-tuned)"),
-        ("teacher logits:/a/long/path/mine.npz", "Its teacher, mine.npz"),
+        ("teacher cnn-small-narrow", "Teacher, cnn-small-narrow"),
+        ("teacher pretrained:mobilenetv2-tuned", "Teacher, MobileNetV2 (pretrained, fine-tuned)"),
+        ("teacher logits:/a/long/path/mine.npz", "Teacher, mine.npz"),
     ],
 )
 def test_a_teacher_has_its_network_beside_it(found: Findings, method: str, label: str) -> None:
