@@ -35,10 +35,10 @@ def test_everything_not_given_is_as_in_preset_quick() -> None:
 
 
 def test_datasets_can_have_any_name() -> None:
-    two = made(source="small", targets=["large", "huge"])
-    assert [two.role(role).dataset for role in two.roles] == ["small", "large", "huge"]
-    one = SpecRequest(base=two, dataset="other").spec()
-    assert [one.role(role).dataset for role in one.roles] == ["other"]
+    two_targets = made(source="small", targets=["large", "huge"])
+    assert [two_targets.role(role).dataset for role in two_targets.roles] == ["small", "large", "huge"]
+    one_target = SpecRequest(base=two_targets, dataset="other").spec()
+    assert [one_target.role(role).dataset for role in one_target.roles] == ["other"]
 
 
 def test_the_training_of_a_spec_can_be_replaced() -> None:

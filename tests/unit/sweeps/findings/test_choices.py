@@ -194,5 +194,5 @@ def test_with_one_dataset_the_default_is_compared_with_tuning_there(stored: Stor
 
 def test_the_advice_survives_encoding(stored: StoredSweep) -> None:
     sweep = with_default(stored)
-    told = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
-    assert decode(Findings, encode(Findings, told)).choices == told.choices
+    original = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
+    assert decode(Findings, encode(Findings, original)).choices == original.choices

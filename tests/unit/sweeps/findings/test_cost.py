@@ -45,8 +45,8 @@ def test_seconds_of_different_machines_are_not_compared(stored: StoredSweep) -> 
 
 
 def test_measured_values_belong_to_the_measured_student_alone(stored: StoredSweep) -> None:
-    found = {row.method: row.measured for row in rows(stored) if row.dataset == SPEC.target.dataset}
-    best, native = present(found["best"]), present(found["native"])
+    measured = {row.method: row.measured for row in rows(stored) if row.dataset == SPEC.target.dataset}
+    best, native = present(measured["best"]), present(measured["native"])
     assert best.int8_test_accuracy == 0.6
     assert native.bytes == best.bytes == 100_000
     assert native.int8_test_accuracy is None

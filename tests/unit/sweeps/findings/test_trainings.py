@@ -33,9 +33,9 @@ def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0
 def of(*others: Training) -> Paired:
     """Return how much better best is than the others, on two seeds."""
     arm = others[0].work.arm
-    found = compared(Compared(TINY, [trained("best", 0), trained("best", 1), *others]), "target", "best", arm)
-    assert found is not None
-    return found
+    difference = compared(Compared(TINY, [trained("best", 0), trained("best", 1), *others]), "target", "best", arm)
+    assert difference is not None
+    return difference
 
 
 def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_with_any_result() -> None:
@@ -45,17 +45,17 @@ def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_with_
 
 @pytest.mark.parametrize("made", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"seed": 7}])
 def test_another_point_or_seed_is_another_training_even_with_an_equal_result(made: dict[str, object]) -> None:
-    found = of(trained("native", 0, **made), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
-    assert (found.mean, found.n, found.same) == (0.0, 2, 1)
+    difference = of(trained("native", 0, **made), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
+    assert (difference.mean, difference.n, difference.same) == (0.0, 2, 1)
 
 
 def test_an_arm_with_the_loss_kd_is_another_training_in_a_sweep_of_another_loss() -> None:
     done = [trained("best", 0), trained("default-keras", 0)]
     for loss, same in (("kd", 1), ("dkd", 0)):
         spec = override(TINY, {"training.distillation": loss})
-        found = compared(Compared(spec, done), "target", "best", "default-keras")
-        assert found is not None
-        assert found.same == same
+        difference = compared(Compared(spec, done), "target", "best", "default-keras")
+        assert difference is not None
+        assert difference.same == same
 
 
 @pytest.mark.parametrize("arm", ["class-mean", "shuffled-within-class", "autokeras"])

@@ -105,9 +105,9 @@ def test_stdin_is_read_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_the_docs_page_shows_the_printed_output(tmp_path: Path) -> None:
-    shown = steps((DOCS / "how-to" / "judge.md").read_text(encoding="utf-8"))
-    assert len(shown) == 3
-    for step in shown:
+    examples = steps((DOCS / "how-to" / "judge.md").read_text(encoding="utf-8"))
+    assert len(examples) == 3
+    for step in examples:
         assert run(step.command, tmp_path) == (0, [*step.lines])
 
 

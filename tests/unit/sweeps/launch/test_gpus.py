@@ -68,9 +68,9 @@ def test_by_default_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
     assert number_of_workers("local", request, None) == 3
 
 
-@pytest.mark.parametrize(("typed", "found"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])
-def test_devices_are_numbers_or_uuids(typed: str | None, found: tuple[str, ...]) -> None:
-    assert devices(typed) == found
+@pytest.mark.parametrize(("typed", "expected"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])
+def test_devices_are_numbers_or_uuids(typed: str | None, expected: tuple[str, ...]) -> None:
+    assert devices(typed) == expected
 
 
 @pytest.mark.parametrize("typed", ["", "0,0", "0,", "all", "-1", "0;rm", "12345", "0,00", "٣", "GPU-ä"])

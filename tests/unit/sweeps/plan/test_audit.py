@@ -57,9 +57,9 @@ def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]
 
 def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
     """Create a sweep of that spec and finish it."""
-    found = created(url, spec)
-    work(found, partial(with_curves, spec))
-    return found
+    created_url = created(url, spec)
+    work(created_url, partial(with_curves, spec))
+    return created_url
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def edit(url: sqlalchemy.URL, table: str, change: Callable[[list[Row]], Any]) ->
     engine = open_engine(url)
     with write(engine) as connection:
         query = sqlalchemy.select(rows)
-        found = [{column.key: row._mapping[column] for column in rows.c} for row in connection.execute(query)]
-        before = json.dumps(found)
-        change(found)
-        for row, old in zip(found, json.loads(before), strict=True):
+        records = [{column.key: row._mapping[column] for column in rows.c} for row in connection.execute(query)]
+        before = json.dumps(records)
+        change(records)
+        for row, old in zip(records, json.loads(before), strict=True):
             if json.loads(json.dumps(row)) != old:
                 key = sqlalchemy.and_(*(column == old[column.key] for column in rows.primary_key))
                 connection.execute(sqlalchemy.update(rows).where(key).values(row))
@@ -262,14 +262,14 @@ def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, n
 
     folder = Path(str(url.database)).parent
     file, there = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
-    found = differing(file)
+    differences = differing(file)
     if not refused:
-        assert found == []
+        assert differences == []
         with trials_in_memory():
             import_sweep(there, file)
             assert violations(there) == []
         return
-    (line,) = found
+    (line,) = differences
     assert f"4 attempts name trials of study s, with numbers up to {number:,}; allowed: numbers up to 107" in line
     with pytest.raises(StorageError, match=f"with numbers up to {number:,}; allowed"):
         import_sweep(there, file)

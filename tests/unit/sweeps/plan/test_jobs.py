@@ -39,10 +39,10 @@ KINDS: list[tuple[str, dict[str, Any], jobs.Payload]] = [
 
 @pytest.mark.parametrize(("stage", "values", "expected"), KINDS)
 def test_the_stage_of_a_task_determines_its_kind(stage: str, values: dict[str, Any], expected: jobs.Payload) -> None:
-    found = jobs.read_payload(stage, values)
-    assert found == expected
-    assert type(found) is type(expected)
-    assert list(found.as_json().items()) == list(values.items()), "stored in the same order"
+    payload = jobs.read_payload(stage, values)
+    assert payload == expected
+    assert type(payload) is type(expected)
+    assert list(payload.as_json().items()) == list(values.items()), "stored in the same order"
 
 
 @pytest.mark.parametrize("name", ["tiny", "compare", "full"])
@@ -116,9 +116,9 @@ AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.
 def test_the_payload_determines_the_kind_of_outcome_and_only_given_values_are_stored(
     stage: str, payload: dict[str, Any], values: dict[str, Any], kind: type
 ) -> None:
-    found = jobs.read_outcome(jobs.read_payload(stage, payload), values)
-    assert type(found) is kind
-    assert found.as_json() == values
+    outcome = jobs.read_outcome(jobs.read_payload(stage, payload), values)
+    assert type(outcome) is kind
+    assert outcome.as_json() == values
 
 
 def test_a_done_task_has_a_score_and_a_point() -> None:

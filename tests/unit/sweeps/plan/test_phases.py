@@ -38,10 +38,10 @@ def test_only_proposed_trials_have_a_lag() -> None:
 def test_the_test_set_is_read_after_every_selection_of_every_group() -> None:
     needs = {phase.name: {need.stored() for need in phase.needs} for phase in make_plan(SEVERAL).phases}
     selections = {f"{phase}{tag}" for phase in ("confirm", "native:confirm") for tag in ("", "@t0s1", "@t1s0", "@t1s1")}
-    transfer = {name: found for name, found in needs.items() if name.startswith("transfer")}
+    transfer = {name: needed for name, needed in needs.items() if name.startswith("transfer")}
     assert len(transfer) == 2 + 3
-    for name, found in transfer.items():  # a question mark allows any end
-        assert {need.removesuffix("?") for need in found} == selections, name
+    for name, needed in transfer.items():  # a question mark allows any end
+        assert {need.removesuffix("?") for need in needed} == selections, name
     # A failed selection blocks its own group alone.
     assert {need for need in transfer["transfer:target@t1s1"] if not need.endswith("?")} == {
         "confirm@t1s1",
@@ -61,7 +61,7 @@ def _order() -> tuple[list[str], str | None]:
         keys.append(claim.key)
         return quadratic(claim, params, on_step)
 
-    return keys, builders.found(ORDERED, noting).answer_hash
+    return keys, builders.make_findings(ORDERED, noting).answer_hash
 
 
 def test_the_order_of_tasks_changes_neither_tasks_nor_answer(monkeypatch: pytest.MonkeyPatch) -> None:

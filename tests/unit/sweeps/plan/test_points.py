@@ -61,12 +61,12 @@ def test_sobol_points_fill_every_range_evenly() -> None:
     assert (
         sum(point["temperature"] < 20**0.5 for point in points) == sum(point["alpha"] < 0.5 for point in points) == 32
     )
-    assert sum(one["learning_rate"] < 0.001 * 10**0.5 for one in more) == 32
+    assert sum(values["learning_rate"] < 0.001 * 10**0.5 for values in more) == 32
     assert points != sobol_points(override(WIDE, {"seed": 1}), 64)
-    sizes = Counter(one["batch_size"] for one in more)
+    sizes = Counter(values["batch_size"] for values in more)
     assert set(sizes) == {16, 32, 64}
     assert max(sizes.values()) - min(sizes.values()) <= 2
-    assert {one["epochs"] for one in more} == set(range(3, 13))
+    assert {values["epochs"] for values in more} == set(range(3, 13))
 
 
 def test_every_arm_is_inside_the_space_of_transfer() -> None:
@@ -89,11 +89,11 @@ def test_the_planted_parameter_is_the_most_important(capfd: pytest.CaptureFixtur
     space = search_space(WIDE)
     points = [point.as_dict() for point in sobol_points(WIDE, 16)]
     past = [Past(point, float(point["learning_rate"]) * 100 + 0.01 * float(point["alpha"])) for point in points]
-    found = importances(space, past)
-    assert next(iter(found)) == "learning_rate"
-    assert found["learning_rate"] > 0.8
-    assert sum(found.values()) == pytest.approx(1)
-    assert found == importances(space, past)
+    shares = importances(space, past)
+    assert next(iter(shares)) == "learning_rate"
+    assert shares["learning_rate"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares == importances(space, past)
     assert capfd.readouterr() == ("", "")
 
 
@@ -140,10 +140,14 @@ def searched(
         outcome = quadratic(job, params, lambda: None)
         assert tasks.finish(engine, job.row, outcome=outcome.values.as_json(), score=outcome.score)
     done = queries.task_records(engine, sweep, phase="search", state="done")
-    return {one.key: (one.params["temperature"], one.params["alpha"], one.score or 0.0) for one in done if one.params}
+    return {
+        record.key: (record.params["temperature"], record.params["alpha"], record.score or 0.0)
+        for record in done
+        if record.params
+    }
 
 
-@pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])
 def test_a_search_has_the_same_points_in_any_order_of_finishing(engine: Engine, sampler: str) -> None:
     spec = override(TINY, {"search.sampler": sampler, "search.trials": TRIALS if sampler == "tpe" else 6})
     alone = searched(engine, "alone", spec, workers=1, seed=0)

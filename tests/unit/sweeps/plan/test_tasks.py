@@ -81,7 +81,7 @@ def test_groups_have_different_transfer_seeds_and_the_arms_of_a_repeat_share_one
             group, repeat = task.payload.get("group", ""), task.payload["repeat"]
             seeds.setdefault((group, repeat), set()).add(task.payload["seed"])
     assert Counter(group for group, _ in seeds) == {"": 10, "t0s1": 5, "t1s0": 5, "t1s1": 5}
-    assert {len(found) for found in seeds.values()} == {1}, "one seed for every dataset and arm"
+    assert {len(repeat_seeds) for repeat_seeds in seeds.values()} == {1}, "one seed for every dataset and arm"
     assert len(set.union(*seeds.values())) == len(seeds)
 
 
@@ -133,10 +133,10 @@ def test_added_searches_equal_those_of_a_plan_made_with_them(spec: Spec) -> None
     needs = {phase.name: {need.stored() for need in phase.needs} for phase in whole.phases}
     known = {phase.name for phase in before.phases}
     for phase in added.phases:
-        found = {need.stored() for need in phase.needs}
+        added_needs = {need.stored() for need in phase.needs}
         # An added phase needs no more than in the larger plan, and all of its inputs.
-        assert found <= needs[phase.name]
-        assert {need for need in needs[phase.name] if not need.endswith("?")} <= found
+        assert added_needs <= needs[phase.name]
+        assert {need for need in needs[phase.name] if not need.endswith("?")} <= added_needs
         assert {need.phase for need in phase.needs} <= known, "each phase comes after those it needs"
         known.add(phase.name)
 

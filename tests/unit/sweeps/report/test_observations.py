@@ -15,7 +15,7 @@ from sweeps.stats.verdict import RULE
 from sweeps.trainers.score import ACCURACY
 from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.presets import before
 
 SPEC = before("tiny")  # T in [1, 20], alpha in [0, 1]
@@ -95,7 +95,7 @@ CONTROL = Control(
 
 def explained(controls: Sequence[Control]) -> list[str]:
     """Return the sentences about these controls."""
-    return words.explained(replace(found(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
+    return words.explained(replace(make_findings(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
 
 
 def test_a_control_that_gains_as_much_as_best_is_reported_with_its_meaning() -> None:
@@ -124,9 +124,9 @@ def test_controls_have_nothing_to_explain_if_best_gains_nothing() -> None:
 
 def test_looks_are_listed_with_their_plan_and_its_times() -> None:
     level = "planned (one-sided, 3 %, 1 %, 1 %; 5 % in all)"
-    before = found(OVER_SEEDS, {}, until="transfer")
+    before = make_findings(OVER_SEEDS, {}, until="transfer")
     assert looked(before) == f"evaluations on the test set: 0 of 3 {level}"
-    after = found(OVER_SEEDS, accuracies(0.5))
+    after = make_findings(OVER_SEEDS, accuracies(0.5))
     first, second, third = looked(after).split(". ")
     assert third == "Judged by rule 1, which this sweep declared"
     assert first == f"evaluations on the test set: 1 of 3 {level}"
@@ -140,9 +140,9 @@ def test_looks_are_listed_with_their_plan_and_its_times() -> None:
 
 
 def test_a_single_look_has_no_total_and_the_newest_rule_is_not_named() -> None:
-    newest = found(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
+    newest = make_findings(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
     assert looked(newest).endswith(
         "0 of 3 planned (one-sided, default 2.5 %, elsewhere 0.1 %; the evaluations take 60 %, 20 %, 20 % of it)"
     )
-    once = looked(found(override(OVER_SEEDS, {"transfer.looks": 1}), accuracies(0.5)))
+    once = looked(make_findings(override(OVER_SEEDS, {"transfer.looks": 1}), accuracies(0.5)))
     assert once.startswith("evaluations on the test set: 1 of 1 planned (one-sided, 5 %). Evaluation 1: ")

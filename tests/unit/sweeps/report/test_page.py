@@ -14,13 +14,13 @@ from sweeps.report.page import page, report, title
 from sweeps.report.sentences import regret, sentence
 from sweeps.spec.model import override
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    return found(REPORTED, run)
+    return make_findings(REPORTED, run)
 
 
 def outline(blocks: list[Block]) -> list[str]:
@@ -58,7 +58,9 @@ def test_full_verdicts_of_further_targets_follow_the_answer() -> None:
     """The point transfers to one target and fails on the other."""
     fails = {key.replace("#target.", "#target2."): points for key, points in accuracies(3.5).items()}
     spec = override(on(OVER_SEEDS, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    several = found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})
+    several = make_findings(
+        spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key}
+    )
     first, second = several.verdicts
     made = page(several)
     assert "on digits-rgb" in answer.headline(several)
@@ -74,7 +76,7 @@ def test_full_verdicts_of_further_targets_follow_the_answer() -> None:
 
 
 def test_before_the_first_training_of_transfer_the_page_has_the_searches() -> None:
-    begun_only = found(OVER_SEEDS, {}, until="native.search")
+    begun_only = make_findings(OVER_SEEDS, {}, until="native.search")
     made = page(begun_only, figures=[Figure("surface", "alt", "caption", slot="surfaces")])
     assert outline(made) == [
         answer.headline(begun_only),

@@ -19,7 +19,7 @@ from sweeps.report.folder import json_data
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
-from tests.support.sweeps.builders import found, told
+from tests.support.sweeps.builders import make_findings, render_texts
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 SPEC = override(OVER_SEARCHES, {"search.sampler": "qmc", "search.trials": 4, "outer.trials": 4, "transfer.seeds": 4})
@@ -49,10 +49,10 @@ def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callabl
 
 @pytest.mark.parametrize("apart", [(), ("t0s1",), ("", "t0s2")], ids=["all the same", "one apart", "two apart"])
 def test_a_training_compared_with_itself_never_counts_as_evidence(apart: tuple[str, ...]) -> None:
-    findings = found(SPEC, run(apart))
+    findings = make_findings(SPEC, run(apart))
     same = 3 - len(apart)
     assert findings.verdicts[0].same == same
-    texts = {where: text for where, text in told(findings).items() if where not in ("json", "csv")}
+    texts = {where: text for where, text in render_texts(findings).items() if where not in ("json", "csv")}
     twins = compare(["s", "twin"], [findings, replace(findings, name="twin")])
     if same == 2:
         texts |= draw(with_data(findings))

@@ -39,9 +39,9 @@ def test_the_spec_of_a_dataset_wins_over_a_preset() -> None:
 
 def test_an_unknown_dataset_keeps_the_settings_of_the_role_but_not_the_content() -> None:
     spec = override(preset("quick"), {"target.content_hash": "abc", "target.epochs": 9})
-    found = on(spec, targets=["mine.npz", "cifar10"])
-    assert found.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": "", "images": 0})
-    assert found.target2 == spec.target
+    new_spec = on(spec, targets=["mine.npz", "cifar10"])
+    assert new_spec.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": "", "images": 0})
+    assert new_spec.target2 == spec.target
 
 
 def test_a_repeated_dataset_and_too_many_targets_are_refused() -> None:

@@ -126,13 +126,13 @@ def test_without_a_gain_no_treatment_is_advised_and_there_is_no_share() -> None:
         choice = advice(runs(gain=spread(gain), default=spread(-5.0), elsewhere=spread(-9.0)))
         assert choice.use == "untreated"
         assert not choice.settled
-        assert [(one.share, one.shown) for one in choice.strategies] == [(None, False)] * 3
+        assert [(strategy.share, strategy.shown) for strategy in choice.strategies] == [(None, False)] * 3
     needed = of(advice(runs(gain=spread(1.0), default=spread(0.0))), "here").needed
     assert needed == seeds_needed(1.0, 1.0, level=GAIN_LEVEL)
     assert of(advice(runs(gain=spread(-1.0))), "here").needed is None
-    shown = advice(runs(gain=spread(DEFAULT + 0.001), default=spread(9.0), elsewhere=spread(9.0)))
-    assert shown.use == "here"
-    assert all(one.share is not None for one in shown.strategies)
+    choice = advice(runs(gain=spread(DEFAULT + 0.001), default=spread(9.0), elsewhere=spread(9.0)))
+    assert choice.use == "here"
+    assert all(strategy.share is not None for strategy in choice.strategies)
 
 
 def test_advice_is_settled_if_no_cheaper_strategy_can_replace_it() -> None:
@@ -154,8 +154,10 @@ def test_fewer_than_three_searches_decide_nothing() -> None:
     for searches in (1, 2):
         choice = advice(runs(gain=[9.0, 9.1], default=[-5.0, -5.1], elsewhere=[9.0, 9.1], searches=searches))
         assert (choice.use, choice.settled, choice.searches) == ("here", False, searches)
-        assert [(one.shown, one.worse, one.share) for one in choice.strategies] == [(False, False, None)] * 3
-        needed = [one.needed for one in choice.strategies]
+        assert [(strategy.shown, strategy.worse, strategy.share) for strategy in choice.strategies] == [
+            (False, False, None)
+        ] * 3
+        needed = [strategy.needed for strategy in choice.strategies]
         assert needed == ([None] * 3 if searches == 1 else [3, None, 3]), "one search has no spread"
     assert advise([], margin=1.0, margin_share=0.2) is None
     assert advise([{"default": {0: 1.0}}], margin=1.0, margin_share=0.2) is None
@@ -168,7 +170,7 @@ def test_a_trainer_without_an_untreated_arm_has_a_margin_in_points() -> None:
     for default, use in ((1 - DEFAULT - 0.001, "default"), (1 - DEFAULT + 0.001, "here")):
         choice = advice(runs(default=spread(default)))
         assert (choice.use, choice.gain, choice.margin, choice.margin_share) == (use, None, 1.0, 0.0)
-        assert [(one.share, one.gain) for one in choice.strategies] == [(None, None)] * 2
+        assert [(strategy.share, strategy.gain) for strategy in choice.strategies] == [(None, None)] * 2
 
 
 def test_a_margin_in_points_is_used_if_no_share_is_declared() -> None:
@@ -180,7 +182,7 @@ def test_a_margin_in_points_is_used_if_no_share_is_declared() -> None:
 
 def test_with_one_dataset_nothing_is_tuned_elsewhere() -> None:
     choice = advice(runs(gain=[10.0] * 4, default=spread(9.0)))
-    assert [one.name for one in choice.strategies] == ["default", "here"]
+    assert [strategy.name for strategy in choice.strategies] == ["default", "here"]
     assert (choice.use, choice.elsewhere_less_default, choice.settled) == ("here", None, True)
 
 
@@ -193,7 +195,9 @@ def test_the_verdict_of_rule_3_agrees_with_the_advice_on_elsewhere(
     searches = runs(gain=gain, elsewhere=lost, searches=len(values))
     share, level = 0.0 if in_points else 0.2, level_of("elsewhere", looks=1, look=1, targets=1)
     choice = advice(searches, share=share)
-    arms = [{"native": one["here"], "best": one["elsewhere"], "scratch": one["untreated"]} for one in searches]
+    arms = [
+        {"native": search["here"], "best": search["elsewhere"], "scratch": search["untreated"]} for search in searches
+    ]
     verdict = present(decide(arms, margin=1.0, margin_share=share, level=level, rule=3))
     strategy = of(choice, "elsewhere")
     assert (verdict.word == "TRANSFERS") == strategy.shown

@@ -40,7 +40,7 @@ from sweeps.usecases.run import study_note
 from sweeps.workers.worker import run_worker
 from tests.examples import loss_trainer
 from tests.examples.loss_trainer import DEFAULT, KIND, LOSS, LOWEST, LossKind, LossTrainer, loss_spec
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms
 from tests.support.sweeps.small_sweeps import tasks_of
 
@@ -199,7 +199,7 @@ def test_two_sweeps_of_a_loss_are_compared_and_one_of_another_score_is_not(url: 
     assert "| sweep | role | gain of best over a rate of 0 | gain of best over the default |" in page
     assert "Differences are of the test loss with their 95 % t interval" in page
     assert OF_ACCURACY.findall(page) == []
-    other = found(COMPARED, arms(BASE), name="other")
+    other = make_findings(COMPARED, arms(BASE), name="other")
     with pytest.raises(SpecError) as refused:
         compare(["s", "other"], [stored, other])
     assert str(refused.value) == (

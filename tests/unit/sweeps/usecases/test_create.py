@@ -67,8 +67,8 @@ def outcome_is_readable(url: str) -> None:
         tasks = queries.task_records(studies.engine, sweep.id)
         assert [task.key for task in tasks] == [task.key for task in make_plan(SMALL).tasks]
         assert {task.state for task in tasks} == {"waiting"}
-        found = audit(studies.engine, sweep)
-        assert (found.violations, found.warnings, found.planned) == ([], [], len(tasks))
+        report = audit(studies.engine, sweep)
+        assert (report.violations, report.warnings, report.planned) == ([], [], len(tasks))
 
 
 def test_a_sweep_created_meanwhile_keeps_its_studies_and_a_deleted_study_is_recreated(

@@ -22,8 +22,8 @@ from tests.support.sweeps.typed_commands import write_npz
 
 
 def checked(name: str, tmp_path: Path) -> Check:
-    (found,) = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == name]
-    return found
+    (check,) = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == name]
+    return check
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +57,8 @@ def test_a_tensorflow_that_does_not_start_is_a_warning(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0")])
     monkeypatch.setattr(doctor, "run_in_subprocess", broken)
-    found = checked("gpu", tmp_path)
-    assert (found.level, "does not start: libcudart.so.12: cannot open" in found.text) == ("warn", True)
+    check = checked("gpu", tmp_path)
+    assert (check.level, "does not start: libcudart.so.12: cannot open" in check.text) == ("warn", True)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_doctor_reports_whether_slurm_is_installed(
     for name in programs:
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = checked("slurm", tmp_path)
-    assert (found.level, text in found.text) == (level, True), found
+    check = checked("slurm", tmp_path)
+    assert (check.level, text in check.text) == (level, True), check
 
 
 @pytest.mark.parametrize("name", ["kd", "storage", "sweeps"])

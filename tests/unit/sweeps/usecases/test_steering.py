@@ -290,10 +290,10 @@ def test_on_a_terminal_delete_asks_first(
         return yes
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    for yes, code in ((False, 1), (True, 0)):
+    for yes, expected in ((False, 1), (True, 0)):
         monkeypatch.setattr("typer.confirm", lambda text, err, yes=yes: answer(text, yes=yes))
-        found, _, err = kd_sweeps("delete", "s")
-        assert found == code
+        code, _, err = kd_sweeps("delete", "s")
+        assert code == expected
         assert err.startswith("deleted s" if yes else "nothing was deleted")
         assert len(queries.list_sweeps(open_engine(url, read_only=True))) == (0 if yes else 1)
     assert questions == ["Delete all results of s from sqlite:///kd-sweeps.db?"] * 2

@@ -70,9 +70,9 @@ def test_a_file_gets_an_object_per_message_and_the_terminal_text_or_without_a_fi
     assert all(line.ours for line in read)
     assert TEXT.match(read[1].text)
     assert read[2].text.splitlines()[-1] == "ValueError: no luck"
-    shown = "".join(f"{line.text}\n" for line in read)
-    assert done.stderr.startswith(shown), "the terminal shows what `logs` prints from the file"
-    *lines, noise = done.stderr.removeprefix(shown).splitlines()
+    text = "".join(f"{line.text}\n" for line in read)
+    assert done.stderr.startswith(text), "the terminal shows what `logs` prints from the file"
+    *lines, noise = done.stderr.removeprefix(text).splitlines()
     messages = [json.loads(line)["message"] for line in lines]
     assert messages == ["before", "two\nlines of text", "search#3 attempt 2 failed"]
     assert noise == "noise of a library"
@@ -137,12 +137,12 @@ def test_an_error_that_cannot_be_printed_does_not_stop_the_worker() -> None:
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the log of an attempt outside of pytest, whose workers cannot send a lone surrogate."""
-    found: list[str] = []
+    texts: list[str] = []
     logger, handler = logging.Logger("without a parent"), logging.Handler()
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     monkeypatch.setattr(attempt, "log", logger)
-    return found
+    return texts
 
 
 def test_an_error_with_any_text_fails_its_task_and_no_other(

@@ -17,7 +17,7 @@ from sweeps.findings.compare import Compared, compare
 from sweeps.report.brief import compared_brief
 from sweeps.report.compare import headline, reason, text
 from tests.support.sweeps import builders
-from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, told
+from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, make_member
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 KdSweeps = Callable[..., tuple[int, str, str]]
@@ -27,10 +27,10 @@ HALF = "transfer#target.best.3"  # the first unfinished task
 def compared(*names: str) -> Compared:
     """Compare members of the family, "half" (target not tested yet), "mono" and "alone" (no target); others empty."""
     more = {
-        "half": told("half", lower(1.0), until=HALF),
-        "mono": told("mono", target=None, source__dataset="digits-rgb"),
-        "alone": told("alone", target=None),
-        "halved": replace(told("half", until="transfer#source"), name="halved"),
+        "half": make_member("half", lower(1.0), until=HALF),
+        "mono": make_member("mono", target=None, source__dataset="digits-rgb"),
+        "alone": make_member("alone", target=None),
+        "halved": replace(make_member("half", until="transfer#source"), name="halved"),
     }
     known = family() | more
     return compare(names, [known[name] for name in names if name in known])
@@ -102,7 +102,7 @@ def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:
 
 
 def test_a_sweep_is_done_when_every_task_has_ended_even_with_an_unavailable_baseline() -> None:
-    lacking = builders.found(COMPARED, arms(BASE), broken="baselines", name="lacking")
+    lacking = builders.make_findings(COMPARED, arms(BASE), broken="baselines", name="lacking")
     assert lacking.answer_hash
     assert re.search(r"\| lacking \| .* \| done \|", text(compare(["lacking"], [lacking])))
 
