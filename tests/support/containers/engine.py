@@ -71,9 +71,9 @@ def engine() -> Iterator[Docker]:
     """Return an engine to build and run in; NoEngine where none can be started."""
     if shutil.which("docker") is None:
         raise NoEngine(f"no docker on the PATH; on Debian, as root: {TO_INSTALL}")
-    given = Docker(dict(os.environ))
-    if given.answers():
-        yield given
+    docker = Docker(dict(os.environ))
+    if docker.answers():
+        yield docker
     elif "DOCKER_HOST" in os.environ:
         raise NoEngine(f"no engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}")
     elif os.geteuid() != 0 or shutil.which("dockerd") is None:

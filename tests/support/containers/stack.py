@@ -95,10 +95,10 @@ def _program(docker: Docker) -> list[str]:
 @contextmanager
 def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
     """Prepare a stack that is not up yet; removed at the end with its volumes."""
-    made = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
-    made.write()
+    services = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
+    services.write()
     try:
-        yield made
+        yield services
     finally:
         with contextlib.suppress(Failed):
-            made.run("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "20")
+            services.run("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "20")

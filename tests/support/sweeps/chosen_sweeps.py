@@ -52,13 +52,13 @@ def chosen(
     planted: dict[str, Points] = {"transfer#source": [BASE + 20] * SEEDS}
     every = {"target": (default, elsewhere)} | {role: (lost, lost) for role, lost in others.items()}
     for number in range(spec.outer.searches):
-        there, own = BASE + NOISE[number % len(NOISE)], [0.5, -0.5, 0.0][:SEEDS]
+        native, seed_offsets = BASE + NOISE[number % len(NOISE)], [0.5, -0.5, 0.0][:SEEDS]
         for role, (untuned, best) in every.items():
             key = f"transfer@t0s{number}#{role}" if number else f"transfer#{role}"
             lost = {"native": 0.0, "default-keras": _of(untuned, number), "best": _of(best, number)}
             # The score without a teacher does not depend on the search.
-            below = {arm: there - value for arm, value in lost.items()} | {"scratch": BASE - gain}
-            planted |= {f"{key}.{arm}": [value + seed for seed in own] for arm, value in below.items()}
+            below = {arm: native - value for arm, value in lost.items()} | {"scratch": BASE - gain}
+            planted |= {f"{key}.{arm}": [value + seed for seed in seed_offsets] for arm, value in below.items()}
     return judged(spec, planted, **options)
 
 

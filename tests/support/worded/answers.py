@@ -175,8 +175,8 @@ def _alone(scratch: float, default: float, changes: Changes | None = None, **fur
     until = further.pop("until", "")
     arms = {"best": BEST, "scratch": below(scratch), "default-keras": below(default)}
     arms |= {name.replace("_", "-"): below(points) for name, points in further.items()}
-    own = [arm for arm in arms if arm != "scratch-tuned"]  # added where settings of the training are searched
-    spec = override(ONE_DATASET, {"transfer.source_arms": own, **(changes or {})})
+    source_arms = [arm for arm in arms if arm != "scratch-tuned"]  # added where settings of the training are searched
+    spec = override(ONE_DATASET, {"transfer.source_arms": source_arms, **(changes or {})})
     return lambda: make_findings(spec, arms, until=until)
 
 
@@ -224,12 +224,12 @@ def _few(searches: int) -> Callable[[], Findings]:
 def _changed(make: Callable[[], Findings], **changes: Any) -> Callable[[], Findings]:
     """Return the findings with other values of their only choice."""
 
-    def made() -> Findings:
+    def make_changed() -> Findings:
         findings = make()
         (role,) = findings.choices
         return replace(findings, choices=(replace(role, **changes),))
 
-    return made
+    return make_changed
 
 
 def _without(default: bool) -> Callable[[], Findings]:

@@ -42,8 +42,8 @@ def test_a_control_explains_a_gain_if_it_gains_as_much() -> None:
         (control.gain, Estimate(-2.0, -3.0, -1.0, 4), True),  # best gains less
         (Estimate(2.0, None, None, 1), Estimate(0.0, None, None, 1), False),  # one seed has no interval
     ):
-        made = type(control)(arm="", role="", dataset="", gain=gain, beyond=beyond, best=control.best)
-        assert made.explains == explains
+        variant = type(control)(arm="", role="", dataset="", gain=gain, beyond=beyond, best=control.best)
+        assert variant.explains == explains
     nothing = Estimate(0.5, -0.1, 1.1, 4)  # the gain of best is within the noise: nothing to explain
     assert not replace(control, best=nothing).explains
 

@@ -53,8 +53,8 @@ def read(at: float, repeat: int = 0, group: str = "") -> Read:
 
 def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=4, at=10), plan(3, seeds=6, at=20), plan(4, seeds=9, at=30)]
-    seen = [read(12.0, 0), read(11.0, 3), read(25.0, 4)]
-    history = looks(plans, seen)
+    readings = [read(12.0, 0), read(11.0, 3), read(25.0, 4)]
+    history = looks(plans, readings)
     # plan 2 was stored before anything was read, so it is the first look; plan 3 came after, so it is another
     assert [(look.number, look.fingerprint, look.seeds, look.first_read) for look in history] == [
         (1, "f4x1", 4, 11.0),
@@ -63,13 +63,13 @@ def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before() -> None:
     ]
     assert [look.registered_at for look in history] == [10, 20, 30]
     # plans 3 and 4 were both stored before anything of theirs was read: one look
-    assert [look.seeds for look in looks(plans, seen[:2])] == [4, 9]
+    assert [look.seeds for look in looks(plans, readings[:2])] == [4, 9]
 
 
 def test_further_searches_are_a_new_look_even_with_the_same_seeds() -> None:
     plans = [plan(1, seeds=4, at=0), plan(2, seeds=4, at=10, searches=3, outer_seeds=2)]
-    seen = [read(5.0), read(16.0, 1, "t0s2"), read(15.0, 0, "t0s1")]
-    first, second = looks(plans, seen)
+    readings = [read(5.0), read(16.0, 1, "t0s2"), read(15.0, 0, "t0s1")]
+    first, second = looks(plans, readings)
     assert first == Look(1, "f4x1", 0, seeds=4, searches=1, first_read=5.0)
     assert second == Look(2, "f4x3", 10, seeds=4, searches=3, first_read=15.0)
     # the rest of the first look, or an unplanned seed, is not a reading of the second
@@ -89,15 +89,15 @@ def test_the_same_repeat_of_another_group_is_another_reading() -> None:
         plan(2, seeds=6, at=10, searches=2, outer_seeds=4),
         plan(3, seeds=6, at=20, searches=2, outer_seeds=4, outer_teachers=2, fingerprint="teachers"),
     ]
-    seen = [read(1.0), read(11.0, 2, "t0s1"), read(12.0, 4), read(21.0, 0, "t1s1")]
-    assert [(look.number, look.first_read) for look in looks(plans, seen)] == [(1, 1.0), (2, 11.0), (3, 21.0)]
-    assert [look.first_read for look in looks(plans, [seen[0], seen[2]])] == [1.0, 12.0, None]
+    readings = [read(1.0), read(11.0, 2, "t0s1"), read(12.0, 4), read(21.0, 0, "t1s1")]
+    assert [(look.number, look.first_read) for look in looks(plans, readings)] == [(1, 1.0), (2, 11.0), (3, 21.0)]
+    assert [look.first_read for look in looks(plans, [readings[0], readings[2]])] == [1.0, 12.0, None]
 
 
 def test_a_retry_is_not_a_new_look_and_keeps_the_time_of_its_plan() -> None:
-    again = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10)]
+    same_plans = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10)]
     for reads in ([], [read(5.0)]):
-        (look,) = looks(again, reads)
+        (look,) = looks(same_plans, reads)
         assert (look.number, look.seeds, look.registered_at) == (1, 2, 0)
 
 
@@ -129,13 +129,13 @@ def test_further_searches_can_be_added_while_declared_looks_are_left(tmp_path: P
     verdict = present(target.verdict)
     assert (verdict.n, verdict.level) == (3, 0.01), "the second of two looks"
     for more in ({"searches": 1}, {"seeds": 1}):
-        with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as refused:
+        with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as error:
             steering.extend(url, "s", **more)
-        assert "and more searches would invalidate the verdict" in str(refused.value)
-        assert str(refused.value).endswith("--set outer.searches=6"), (
+        assert "and more searches would invalidate the verdict" in str(error.value)
+        assert str(error.value).endswith("--set outer.searches=6"), (
             "the suggestion doubles the searches, which are the unit"
         )
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(error.value)
     assert analysed(url).provenance.planned == findings.provenance.planned, "a refused extension plans nothing"
 
 

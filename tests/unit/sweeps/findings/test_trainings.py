@@ -22,9 +22,9 @@ class Compared:
     trainings: Sequence[Training]
 
 
-def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
+def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **changes: object) -> Training:
     """Return a finished training on the target."""
-    values = {"temperature": 4.0, "alpha": 0.3, "loss": "kd", "test_accuracy": tested} | made
+    values = {"temperature": 4.0, "alpha": 0.3, "loss": "kd", "test_accuracy": tested} | changes
     outcome = StudentOutcome.model_validate({"val_accuracy": 0.5, "parameters": 1, "train_s": 1, "cpu_s": 1} | values)
     work = TransferTask(role="target", arm=arm, repeat=repeat, seed=100 + repeat if seed is None else seed)
     return Job(task_record(transfer_key("target", arm, repeat), stage="transfer", score=0.5), work, outcome)
@@ -43,9 +43,11 @@ def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_with_
     assert of(trained("native", 0, tested=0.51), trained("native", 1)).same == 2, "another processor rounds differently"
 
 
-@pytest.mark.parametrize("made", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"seed": 7}])
-def test_another_point_or_seed_is_another_training_even_with_an_equal_result(made: dict[str, object]) -> None:
-    difference = of(trained("native", 0, **made), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
+@pytest.mark.parametrize(
+    "changes", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"seed": 7}]
+)
+def test_another_point_or_seed_is_another_training_even_with_an_equal_result(changes: dict[str, object]) -> None:
+    difference = of(trained("native", 0, **changes), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
     assert (difference.mean, difference.n, difference.same) == (0.0, 2, 1)
 
 

@@ -191,10 +191,14 @@ def at_the_same_point(stored: StoredSweep, *groups: str) -> StoredSweep:
     }
 
     def move(training: Training) -> Training:
-        made = best.get((training.work.tag, training.work.repeat))
-        if (training.work.role, training.work.arm) != ("target", "native") or made is None or training.outcome is None:
+        outcome = best.get((training.work.tag, training.work.repeat))
+        if (
+            (training.work.role, training.work.arm) != ("target", "native")
+            or outcome is None
+            or training.outcome is None
+        ):
             return training
-        at = {"temperature": made.temperature + (training.work.tag not in groups), "alpha": made.alpha}
+        at = {"temperature": outcome.temperature + (training.work.tag not in groups), "alpha": outcome.alpha}
         return replace(training, outcome=training.outcome.model_copy(update=at))
 
     return changed(stored, move)

@@ -53,14 +53,16 @@ def test_without_devices_a_worker_has_one_thread_and_sees_every_device(tmp_path:
     assert not [variables for variables in kept if "CUDA_VISIBLE_DEVICES" in variables]
 
 
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("has_device", [True, False])
 @pytest.mark.usefixtures("_no_settings")
-def test_only_a_worker_without_a_device_is_limited_to_one_thread(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if given:
+def test_only_a_worker_without_a_device_is_limited_to_one_thread(
+    has_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_device:
         monkeypatch.setenv(GPU_VARIABLE, "0")
     monkeypatch.setattr(os, "environ", os.environ.copy())
     one_thread()
-    assert (THREADS[0] in os.environ) is not given
+    assert (THREADS[0] in os.environ) is not has_device
 
 
 def test_by_default_there_is_one_worker_for_each_device(tmp_path: Path) -> None:

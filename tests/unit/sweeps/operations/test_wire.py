@@ -57,9 +57,9 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"task": 3}'])
 def test_a_value_of_another_type_gives_a_one_line_error(text: bytes) -> None:
-    with pytest.raises(SweepError) as caught:
+    with pytest.raises(SweepError) as error:
         decode(TrialRow, text)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("until", ["", "transfer#target", "confirm"])

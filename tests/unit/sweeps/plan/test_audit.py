@@ -134,15 +134,15 @@ def spec(**change: Any) -> list[Edit]:
     return [(table, partial(_spec, change=dotted)) for table in ("sweeps", "revisions")]
 
 
-def wrong(what: Callable[..., Edit], key: str, values: Row, expected: str, got: str) -> tuple[Edit, str]:
+def wrong(make_edit: Callable[..., Edit], key: str, values: Row, expected: str, actual: str) -> tuple[Edit, str]:
     """Return an edit to a possible value, and the line that says what was planned."""
-    begins = "outcome of " if what is outcome else ""
-    return what(key, **values), rf"{begins}{re.escape(key)}: expected {expected} as planned, found {got}"
+    begins = "outcome of " if make_edit is outcome else ""
+    return make_edit(key, **values), rf"{begins}{re.escape(key)}: expected {expected} as planned, found {actual}"
 
 
-def broken(what: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[Edit, str]:
+def broken(make_edit: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[Edit, str]:
     """Return an edit to an impossible value, and the line that says why."""
-    return what(key, **values), rf"the stored {what.__name__} of {re.escape(key)} was edited: {why}"
+    return make_edit(key, **values), rf"the stored {make_edit.__name__} of {re.escape(key)} was edited: {why}"
 
 
 NATIVE, NEEDS = "transfer#target.native.0", ["teachers:source", "lag:1:2"]
@@ -248,9 +248,9 @@ def test_verify_reports_what_the_audit_reports_and_import_refuses_it(url: sqlalc
         file = edited(file, "sweep.jsonl" if table == "sweeps" else f"{table}.jsonl", change)
     lines = differing(file)
     assert [text for text in lines if re.fullmatch(f"audit: {line}", text)], lines
-    with pytest.raises((StorageError, SweepError)) as refused:
+    with pytest.raises((StorageError, SweepError)) as error:
         import_sweep(resolve(f"sqlite:///{folder}/there.db"), file)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
     assert not (folder / "there.db").exists()
 
 
@@ -261,18 +261,18 @@ def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, n
         last["trial_number"] = number
 
     folder = Path(str(url.database)).parent
-    file, there = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
+    file, new_url = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
     differences = differing(file)
     if not refused:
         assert differences == []
         with trials_in_memory():
-            import_sweep(there, file)
-            assert violations(there) == []
+            import_sweep(new_url, file)
+            assert violations(new_url) == []
         return
     (line,) = differences
     assert f"4 attempts name trials of study s, with numbers up to {number:,}; allowed: numbers up to 107" in line
     with pytest.raises(StorageError, match=f"with numbers up to {number:,}; allowed"):
-        import_sweep(there, file)
+        import_sweep(new_url, file)
     assert not (folder / "there.db").exists()
 
 
@@ -316,8 +316,8 @@ def test_a_sweep_with_a_retry_and_an_extension_is_as_planned(tmp_path: Path) -> 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#source.best.0" and claim.row.attempt <= 2:
             raise ValueError("not yet")
-        made = with_curves(sweep, claim, params, on_step)
-        return changed(made, logit_spread=2.0) if claim.row.stage == "teachers" else made
+        result = with_curves(sweep, claim, params, on_step)
+        return changed(result, logit_spread=2.0) if claim.row.stage == "teachers" else result
 
     with trials_in_memory():
         url = created(f"sqlite:///{tmp_path}/x.db", sweep)

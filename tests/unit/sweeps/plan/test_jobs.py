@@ -74,13 +74,13 @@ def test_every_payload_of_a_plan_is_read_back_unchanged(name: str) -> None:
 def test_a_damaged_payload_gives_a_one_line_error_with_the_task_and_the_field(
     stage: str, values: dict[str, Any], problem: str
 ) -> None:
-    with pytest.raises(RecordBroken) as caught:
+    with pytest.raises(RecordBroken) as error:
         jobs.read_payload(stage, values, key="x#1")
-    text = str(caught.value)
+    text = str(error.value)
     assert text.startswith("the stored payload of x#1 was edited: ")
     assert problem in text
     assert "\n" not in text
-    assert explain(caught.value) == f"{text}; put it back, or create another sweep: kd-sweeps create NAME"
+    assert explain(error.value) == f"{text}; put it back, or create another sweep: kd-sweeps create NAME"
 
 
 def test_an_unknown_stage_is_refused_with_the_allowed_ones_and_an_unfinished_task_has_no_result() -> None:
@@ -153,9 +153,9 @@ def test_read_finished_returns_the_done_tasks_of_one_kind() -> None:
 def test_a_damaged_outcome_gives_a_one_line_error_with_the_task_and_the_field(
     outcome: dict[str, Any] | None, score: float | None, problem: str
 ) -> None:
-    with pytest.raises(RecordBroken) as caught:
+    with pytest.raises(RecordBroken) as error:
         jobs.read_job(task_record("search#4", payload=PROPOSED, outcome=outcome, score=score))
-    text = str(caught.value)
+    text = str(error.value)
     assert text.startswith("the stored outcome of search#4 was edited: ")
     assert problem in text
     assert "\n" not in text

@@ -16,10 +16,10 @@ SECOND = Group(prepared=1)  # the second teacher's first search
 def test_the_names_of_every_stored_plan_are_parsed_back_unchanged() -> None:
     """Checked for every plan ever stored: a name parsed differently would belong to another search."""
     selecting = set()
-    for made in json.loads((DATA / "plans.json").read_text()):
-        spec = parse(made["spec"], origin=made["commit"])
+    for entry in json.loads((DATA / "plans.json").read_text()):
+        spec = parse(entry["spec"], origin=entry["commit"])
         whole = make_plan(spec)
-        for plan in (whole, as_then(whole, spec, made["spec"])):
+        for plan in (whole, as_then(whole, spec, entry["spec"])):
             phases = {planned.name: Phase.parse(planned.name) for planned in plan.phases}
             for planned in plan.phases:
                 phase = phases[planned.name]

@@ -125,25 +125,25 @@ def test_an_extension_cannot_make_a_plan_too_large(more_of: str) -> None:
 
 
 PLANS = json.loads((DATA / "plans.json").read_text())
-OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}  # the latest spec of each preset
+OF_PRESETS = {entry["spec"]["preset"]: entry for entry in PLANS if "ordered" in entry}  # the latest spec of each preset
 
 
 @pytest.mark.parametrize("number", range(len(PLANS)))
 def test_a_stored_spec_still_gives_the_plan_of_its_version(number: int) -> None:
     """These specs lack the keys that later changed plans, so their plans must stay the same."""
-    made = PLANS[number]
-    spec = parse(made["spec"], origin=made["commit"])
-    plan = as_then(make_plan(spec), spec, made["spec"])
-    assert len(plan.tasks) == made["tasks"]
-    assert digest(plan) == made["plan"]
+    entry = PLANS[number]
+    spec = parse(entry["spec"], origin=entry["commit"])
+    plan = as_then(make_plan(spec), spec, entry["spec"])
+    assert len(plan.tasks) == entry["tasks"]
+    assert digest(plan) == entry["plan"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_keeps_its_spec_and_the_order_of_its_tasks(name: str) -> None:
-    made, spec = OF_PRESETS[name], preset(name)
-    assert spec.as_dict() == made["spec"]
-    assert spec.fingerprint == made["fingerprint"]
-    assert ordered(make_plan(spec)) == made["ordered"]
+    entry, spec = OF_PRESETS[name], preset(name)
+    assert spec.as_dict() == entry["spec"]
+    assert spec.fingerprint == entry["fingerprint"]
+    assert ordered(make_plan(spec)) == entry["ordered"]
 
 
 def ordered(plan: Plan) -> str:
@@ -181,7 +181,7 @@ def _rounded(value: Any) -> Any:
 
 if __name__ == "__main__":  # as tests/data/README.md says
     LATEST = "2ff3504"
-    ROWS = [made for made in PLANS if made["commit"] != LATEST]
+    ROWS = [entry for entry in PLANS if entry["commit"] != LATEST]
     for NAME in PRESETS:
         SPEC = preset(NAME)
         MADE = make_plan(SPEC)

@@ -110,9 +110,9 @@ TINY = override(before("tiny"), {"search.trials": TRIALS, "search.lag": 3, "base
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = open_engine(resolve(f"sqlite:///{tmp_path}/s.db"), must_exist=False)
-    yield made
-    made.dispose()
+    database = open_engine(resolve(f"sqlite:///{tmp_path}/s.db"), must_exist=False)
+    yield database
+    database.dispose()
 
 
 def searched(
@@ -193,8 +193,8 @@ def test_other_meanings_of_temperature_and_alpha_are_stored_unchanged(
 ) -> None:
     stored = Point.of(values).as_json()
     assert stored == {"more": values}
-    again = Point.read(json.loads(json.dumps(stored))).as_dict()
-    assert [(name, type(value), value) for name, value in again.items()] == [
+    copy = Point.read(json.loads(json.dumps(stored))).as_dict()
+    assert [(name, type(value), value) for name, value in copy.items()] == [
         (name, type(value), value) for name, value in values.items()
     ]
     outcome = StudentOutcome.model_validate(stored | {"val_accuracy": 0.5, "parameters": 0, "train_s": 0, "cpu_s": 0})

@@ -52,9 +52,9 @@ def _done(number: int, score: float, *, temperature: float = 1.0, rank: int) -> 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
-    with new_storage(f"sqlite:///{tmp_path}/s.db") as made:
-        new_sweep(made)
-        yield made
+    with new_storage(f"sqlite:///{tmp_path}/s.db") as database:
+        new_sweep(database)
+        yield database
 
 
 def test_ranks_are_by_score_and_ties_by_the_lowest_task() -> None:

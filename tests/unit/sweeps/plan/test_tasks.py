@@ -29,10 +29,10 @@ QUICK = override(
 def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:
     plan = make_plan(before("full"))
     assert max(Counter(task.key for task in plan.tasks).values()) == 1
-    seen: set[str] = set()
+    earlier_phases: set[str] = set()
     for phase in plan.phases:
-        assert {need.phase for need in phase.needs} <= seen
-        seen.add(phase.name)
+        assert {need.phase for need in phase.needs} <= earlier_phases
+        earlier_phases.add(phase.name)
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 7])
@@ -60,8 +60,8 @@ CHEAPER = {"outer.trials": 6, "outer.rounds": [[4, 1], [2, 3]], "outer.seeds": 5
 def test_groups_differ_in_teacher_and_search_and_in_every_seed() -> None:
     tasks = {task.key: task.payload for task in make_plan(SEVERAL).tasks}
     tags = ["", "@t0s1", "@t1s0", "@t1s1"]
-    for what in ("search{}#0", "native.search{}#0", "confirm{}#0.0"):
-        seeds = {tasks[what.format(tag)]["seed"] for tag in tags}
+    for template in ("search{}#0", "native.search{}#0", "confirm{}#0.0"):
+        seeds = {tasks[template.format(tag)]["seed"] for tag in tags}
         assert len(seeds) == 4
     assert len({tasks[f"search{tag}#0"]["temperature"] for tag in tags}) == 4
     for tag in tags:  # paired points on both datasets, as in a single search

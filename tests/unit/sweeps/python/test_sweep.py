@@ -184,10 +184,10 @@ def test_bad_arguments_give_a_one_line_error_and_write_nothing(
     arguments: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((SpecError, StorageError)) as refused:
+    with pytest.raises((SpecError, StorageError)) as error:
         Sweep.create("a", **({"storage": f"sqlite:///{tmp_path}/a.db"} | arguments))
-    assert line in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
+    assert line in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
     assert files(tmp_path) == set()
 
 
@@ -222,7 +222,7 @@ def test_errors_are_those_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweep
         ),
     ]
     for kind, call, words in cases:
-        with pytest.raises(kind) as raised:
+        with pytest.raises(kind) as error:
             call()
         _, _, err = kd_sweeps(*words)
-        assert err.splitlines()[-1] == f"kd-sweeps: {raised.value}", words
+        assert err.splitlines()[-1] == f"kd-sweeps: {error.value}", words

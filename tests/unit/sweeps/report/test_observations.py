@@ -113,11 +113,11 @@ def test_a_control_that_gains_as_much_as_best_is_reported_with_its_meaning() -> 
 
 def test_controls_have_nothing_to_explain_if_best_gains_nothing() -> None:
     nothing = Estimate(0.5, -0.1, 1.1, 4)
-    there = replace(CONTROL, role="target", dataset="digits-rgb")
-    assert explained([replace(CONTROL, best=nothing), there]) == [
+    on_target = replace(CONTROL, role="target", dataset="digits-rgb")
+    assert explained([replace(CONTROL, best=nothing), on_target]) == [
         "digits: best does not measurably beat no distillation (+0.50 [-0.10, +1.10] (n=4)): the controls have nothing"
         " to explain",
-        *explained([there]),
+        *explained([on_target]),
     ]
     assert explained([]) == []
 
@@ -134,9 +134,9 @@ def test_looks_are_listed_with_their_plan_and_its_times() -> None:
     times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
     assert times is not None, second
     assert times[1] <= times[2]
-    again = replace(after, looks=(*after.looks, replace(after.looks[0], number=2, seeds=5)))
-    assert looked(again).startswith(f"evaluations on the test set: 2 of 3 {level}. Evaluation 1: 4 seeds, ")
-    assert "Evaluation 2: 5 seeds, spec " in looked(again)
+    two_looks = replace(after, looks=(*after.looks, replace(after.looks[0], number=2, seeds=5)))
+    assert looked(two_looks).startswith(f"evaluations on the test set: 2 of 3 {level}. Evaluation 1: 4 seeds, ")
+    assert "Evaluation 2: 5 seeds, spec " in looked(two_looks)
 
 
 def test_a_single_look_has_no_total_and_the_newest_rule_is_not_named() -> None:

@@ -52,16 +52,16 @@ def test_a_training_compared_with_itself_never_counts_as_evidence(apart: tuple[s
     findings = make_findings(SPEC, run(apart))
     same = 3 - len(apart)
     assert findings.verdicts[0].same == same
-    texts = {where: text for where, text in render_texts(findings).items() if where not in ("json", "csv")}
+    texts = {place: text for place, text in render_texts(findings).items() if place not in ("json", "csv")}
     twins = compare(["s", "twin"], [findings, replace(findings, name="twin")])
     if same == 2:
         texts |= draw(with_data(findings))
     texts["compare"] = markdown.text(comparison.page(twins))
-    assert {where: match.group() for where, text in texts.items() if (match := NEVER.search(text))} == {}
+    assert {place: match.group() for place, text in texts.items() if (match := NEVER.search(text))} == {}
     alike = f"{same} of 3 searches chose the same candidate on both datasets"
-    for where in ("page", "markdown", "html", "note"):
-        first = re.split("The searches", texts[where])[0]
-        assert alike in first, where
+    for place in ("page", "markdown", "html", "note"):
+        first = re.split("The searches", texts[place])[0]
+        assert alike in first, place
     assert alike in " ".join(texts["terminal"].split())
     assert "the same point" in texts["compare"]
     (verdict,) = json.loads(json.dumps(json_data(findings)))["verdicts"]

@@ -66,8 +66,8 @@ def test_the_numbers_of_the_searches_follow_from_the_csv_and_the_spec(searched: 
     confirms[surface.best] = winner
     first = [line for line in tried if (line["stage"], line["group"]) == ("search", "")]
     luckiest = max(first, key=lambda line: float(line["val_accuracy"]))
-    again = confirms[at(float(luckiest["temperature"]), float(luckiest["alpha"]))]
-    assert surface.optimism == pytest.approx(100 * float(luckiest["val_accuracy"]) - fmean(again.values()))
+    confirm_scores = confirms[at(float(luckiest["temperature"]), float(luckiest["alpha"]))]
+    assert surface.optimism == pytest.approx(100 * float(luckiest["val_accuracy"]) - fmean(confirm_scores.values()))
 
 
 def test_each_further_parameter_has_a_column_which_is_empty_for_arms_trained_without_it() -> None:

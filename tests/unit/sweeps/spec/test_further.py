@@ -72,9 +72,9 @@ def test_with_searched_training_parameters_an_arm_shows_their_gain_alone() -> No
     assert WIDE.untreated_arm("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
     assert "scratch-tuned" not in WIDE.arms("target", Group(search=1))
-    own = override(before("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
-    assert "scratch-tuned" not in own.arms("target")
-    assert own.untreated_arm("target") == "scratch"
+    nkd_spec = override(before("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
+    assert "scratch-tuned" not in nkd_spec.arms("target")
+    assert nkd_spec.untreated_arm("target") == "scratch"
 
 
 def test_a_spec_of_one_dataset_has_no_target_and_all_seeds_for_every_arm() -> None:
@@ -114,5 +114,5 @@ def test_every_field_of_the_records_is_a_reserved_name() -> None:
 
 
 def test_a_stored_spec_with_a_reserved_name_stays_readable() -> None:
-    own = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
-    assert override(before("tiny"), own).search.space == {"cpu_s": (1, 2)}
+    changes = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
+    assert override(before("tiny"), changes).search.space == {"cpu_s": (1, 2)}

@@ -258,8 +258,8 @@ def test_the_margin_of_a_new_sweep_is_a_share_unless_points_are_given(tmp_path: 
     path, values = tmp_path / "my.toml", preset("quick").as_dict()
     path.write_text(to_toml(preset("quick")))
     assert read(path).transfer.margin_share == 0.2
-    for own, share, margin in (({}, 0.2, 1.0), ({"margin": 2.0}, 0.0, 2.0), ({"rule": 2}, 0.0, 1.0)):
-        new = parse({**values, "transfer": {"seeds": 3, **own}}, new=True).transfer
+    for options, share, margin in (({}, 0.2, 1.0), ({"margin": 2.0}, 0.0, 2.0), ({"rule": 2}, 0.0, 1.0)):
+        new = parse({**values, "transfer": {"seeds": 3, **options}}, new=True).transfer
         assert (new.margin_share, new.margin) == (share, margin)
     assert parse({**values, "transfer": {"seeds": 3}}).transfer.margin_share == 0.0, (
         "a stored spec without a share has none"

@@ -33,14 +33,14 @@ def runs(
         ("default", default),
         ("elsewhere", elsewhere),
     ]
-    made = []
+    search_runs = []
     for number in range(searches):
         search = {"here": {0: 70.0, 1: 72.0}}
         for use, less in given_values:
             if less:
                 search[use] = {0: 70.0 - less[number], 1: 72.0 - less[number]}
-        made.append(search)
-    return made  # type: ignore[return-value]
+        search_runs.append(search)
+    return search_runs  # type: ignore[return-value]
 
 
 def advice(searches: Sequence[Runs], *, margin: float = 1.0, share: float = 0.2, **more: int) -> Choice:
@@ -94,15 +94,15 @@ def test_a_share_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
 def test_the_numbers_of_a_strategy_are_over_searches() -> None:
     gains, default, elsewhere = spread(10.0), spread(1.5, 2.0), spread(0.5, 0.5)
     choice = advice(runs(gain=gains, default=default, elsewhere=elsewhere))
-    untuned, here = of(choice, "default"), of(choice, "here")
+    untuned, tuned = of(choice, "default"), of(choice, "here")
     low, high = stats.ttest_1samp(default, 0).confidence_interval()
     lost = present(untuned.lost)
     assert (lost.mean, lost.low, lost.high) == pytest.approx((1.5, low, high))
-    own = [gain - lost for gain, lost in zip(gains, default, strict=True)]
-    assert present(untuned.gain).mean == pytest.approx(fmean(own))
-    share, fieller = present(untuned.share), present(ratio(own, gains))
+    untuned_gains = [gain - lost for gain, lost in zip(gains, default, strict=True)]
+    assert present(untuned.gain).mean == pytest.approx(fmean(untuned_gains))
+    share, fieller = present(untuned.share), present(ratio(untuned_gains, gains))
     assert (share.mean, share.low, share.high) == pytest.approx((0.85, fieller.low, fieller.high))
-    assert (here.share, here.lost, here.gain) == (Estimate(1.0, 1.0, 1.0, 4), None, choice.gain)
+    assert (tuned.share, tuned.lost, tuned.gain) == (Estimate(1.0, 1.0, 1.0, 4), None, choice.gain)
     third = present(choice.elsewhere_less_default)
     assert (third.mean, third.n) == (pytest.approx(1.0), 4)
     beyond = [lost - 0.2 * gain for lost, gain in zip(default, gains, strict=True)]

@@ -58,8 +58,8 @@ def searched(
 
 
 def _seed(surface: Surface, rng: np.random.Generator, sd: float) -> Surface:
-    there, everywhere = smooth(rng, sd), rng.normal(0, OFFSET_SD)
-    return lambda x, y: surface(x, y) + there(x, y) + everywhere + rng.normal(0, NOISE_SD)
+    local, offset = smooth(rng, sd), rng.normal(0, OFFSET_SD)
+    return lambda x, y: surface(x, y) + local(x, y) + offset + rng.normal(0, NOISE_SD)
 
 
 def true_share(surface: Surface, fit: Top) -> float:

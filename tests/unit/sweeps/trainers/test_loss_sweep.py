@@ -71,18 +71,12 @@ def test_the_lowest_loss_wins_and_is_stored_negated(url: str) -> None:
     assert winner.incumbent.task == max(searched, key=lambda task: searched[task].score or -math.inf)
     assert -0.05 < winner.accuracy.mean <= -LOWEST
     assert abs(winner.point["rate"] - 0.6) < abs(DEFAULT["rate"] - 0.6)
-    (given,) = [row.as_given() for row in rows if row.task == "transfer#target.best.0"]
-    assert (given.score, given.test_accuracy) == (pytest.approx(0.0347, abs=3e-4), pytest.approx(0.0347, abs=3e-4))
+    (row,) = [row.as_given() for row in rows if row.task == "transfer#target.best.0"]
+    assert (row.score, row.test_accuracy) == (pytest.approx(0.0347, abs=3e-4), pytest.approx(0.0347, abs=3e-4))
     (stored,) = [task.outcome for task in outcomes if task.key == "transfer#target.best.0"]
     assert stored is not None
-    assert (
-        stored["epoch_val_accuracy"]
-        == [2 * stored["val_accuracy"], stored["val_accuracy"]]
-        == [
-            -2 * (given.score or 0.0),
-            -(given.score or 0.0),
-        ]
-    )
+    loss, curve = row.score or 0.0, stored["epoch_val_accuracy"]
+    assert curve == [2 * stored["val_accuracy"], stored["val_accuracy"]] == [-2 * loss, -loss]
 
 
 def test_best_and_trials_print_the_loss(url: str, kd_sweeps: Commands) -> None:
@@ -200,9 +194,9 @@ def test_two_sweeps_of_a_loss_are_compared_and_one_of_another_score_is_not(url: 
     assert "Differences are of the test loss with their 95 % t interval" in page
     assert OF_ACCURACY.findall(page) == []
     other = make_findings(COMPARED, arms(BASE), name="other")
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(SpecError) as error:
         compare(["s", "other"], [stored, other])
-    assert str(refused.value) == (
+    assert str(error.value) == (
         "s scores loss (lower is better); other scores accuracy (in %, higher is better, shown times 100); give sweeps"
         " that score the same to compare"
     )
@@ -215,9 +209,9 @@ class _PlainKind(LossKind):
 def test_without_an_untreated_arm_the_margin_must_be_given_as_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_trainer, "PLAIN_KIND", _PlainKind(), raising=False)
     name = f"{loss_trainer.__name__}:PLAIN_KIND"
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(SpecError) as error:
         loss_spec(kind=name)
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"test: transfer.margin: missing, and trainer {name} has no untreated arm that it could be a share of; give the"
         " loss that may be lost"
     )
@@ -254,12 +248,12 @@ class _Wrong(LossTrainer):
     """A trainer whose validation score, curve or test score is out of bounds or not a number."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        made = super().train(run, progress)
+        result = super().train(run, progress)
         if run.key == "search#1":
             return Trained(score=-0.5, size=1)
         if run.key == "search#3":
             return Trained(score=0.5, curve=(6.0, 0.5), size=1)
-        return Trained(score=math.nan, size=1) if run.key == "search#2" else made
+        return Trained(score=math.nan, size=1) if run.key == "search#2" else result
 
     def test(self, run: Run, progress: Progress) -> float:
         return 7.5 if run.arm == "best" else math.inf if run.arm == "plain" else super().test(run, progress)

@@ -135,9 +135,9 @@ def test_an_existing_sweep_keeps_its_declared_rule(tmp_path: Path, in_memory: No
     url = resolve(f"sqlite:///{tmp_path}/s.db")
     old = create_sweep(url, "s", SMALL).spec
     new = override(SMALL, {"transfer.rule": RULE, "transfer.margin_share": 0.2})
-    again = create_sweep(url, "s", new)
+    second = create_sweep(url, "s", new)
     assert old.transfer.rule == 2
-    assert (again.new, again.spec, again.spec.fingerprint) == (False, old, old.fingerprint)
+    assert (second.new, second.spec, second.spec.fingerprint) == (False, old, old.fingerprint)
     with pytest.raises(AnotherSpec) as error:
         create_sweep(url, "s", override(new, {"search.trials": SMALL.search.trials + 1}))
     assert "rule" not in str(error.value)

@@ -123,16 +123,16 @@ def test_if_another_package_hides_ours_nothing_starts_and_the_last_line_names_it
 ALONE = override(preset("tiny"), {"baselines.methods": []})
 
 
-def _found(spec: Spec) -> list[tuple[str, bool]]:
+def _requirements(spec: Spec) -> list[tuple[str, bool]]:
     return [(need.what, need.here) for need in requirements(spec)]
 
 
 def test_datasets_by_name_and_own_networks_need_nothing() -> None:
-    assert _found(ALONE) == []
+    assert _requirements(ALONE) == []
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "what", "here"),
+    ("key", "value", "name", "is_here"),
     [
         ("source.student", "my_models:build", "module my_models", False),
         ("source.teacher", "collections.abc:build", "module collections.abc", True),
@@ -141,8 +141,10 @@ def test_datasets_by_name_and_own_networks_need_nothing() -> None:
         ("target.teacher", "logits:/no/such/logits.npz", "/no/such/logits.npz", False),
     ],
 )
-def test_modules_and_files_of_the_user_are_listed_and_looked_for(key: str, value: str, what: str, here: bool) -> None:
-    assert _found(override(ALONE, {key: value})) == [(what, here)]
+def test_modules_and_files_of_the_user_are_listed_and_looked_for(
+    key: str, value: str, name: str, is_here: bool
+) -> None:
+    assert _requirements(override(ALONE, {key: value})) == [(name, is_here)]
 
 
 def test_a_module_of_several_roles_is_listed_once_and_an_existing_file_is_found(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_module_of_several_roles_is_listed_once_and_an_existing_file_is_found(
         ALONE,
         {"source.dataset": str(path), "source.student": "mine:build", "target.student": "mine:other"},
     )
-    assert _found(spec) == [("module mine", False), (str(path), True)]
+    assert _requirements(spec) == [("module mine", False), (str(path), True)]
 
 
 def test_pretrained_networks_of_methods_and_teachers_share_a_line(
@@ -163,7 +165,7 @@ def test_pretrained_networks_of_methods_and_teachers_share_a_line(
         ALONE,
         {"baselines.methods": ["autokeras", "mobilenet-tuned"], "source.teacher": "pretrained:MobileNetV2"},
     )
-    assert _found(spec) == [("ImageNet weights of mobilenet, mobilenetv2", False)]
+    assert _requirements(spec) == [("ImageNet weights of mobilenet, mobilenetv2", False)]
 
 
 def test_doctor_reports_what_the_unfinished_sweeps_of_the_storage_need(

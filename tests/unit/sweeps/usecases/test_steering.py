@@ -45,9 +45,9 @@ def url(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
 
 @pytest.fixture
 def engine(url: sqlalchemy.URL) -> Iterator[sqlalchemy.Engine]:
-    made = open_engine(url)
-    yield made
-    made.dispose()
+    database = open_engine(url)
+    yield database
+    database.dispose()
 
 
 def _counts(engine: sqlalchemy.Engine) -> Counter[str]:
@@ -81,9 +81,9 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_continues(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
     def cancelling(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        with pytest.raises(SweepInUse, match=r"teachers#(source|target)") as caught:
+        with pytest.raises(SweepInUse, match=r"teachers#(source|target)") as error:
             steering.delete(url, "s")
-        assert explain(caught.value).endswith("or type: kd-sweeps cancel s")
+        assert explain(error.value).endswith("or type: kd-sweeps cancel s")
         assert _counts(engine)["running"] == 1, "a refused deletion changes nothing"
         assert steering.cancel(url, "s") == planned
         until = time.monotonic() + SMALL.lease.interval_s + 3
@@ -104,8 +104,8 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_continues(
     work(url, quadratic)
     assert set(_counts(engine)) == {"done"}
     assert violations(url) == []
-    gone = steering.delete(url, "s")
-    assert (gone.tasks, gone.studies) == (planned, 7)
+    deletion = steering.delete(url, "s")
+    assert (deletion.tasks, deletion.studies) == (planned, 7)
     assert queries.list_sweeps(engine) == []
     assert create_sweep(url, "s", SMALL).new, "the name is free again"
 
@@ -201,8 +201,8 @@ def test_retry_repeats_failed_and_skipped_tasks_and_the_measurement(
     before = _counts(engine)
     assert before["failed"] == 1
     assert before["skipped"] == 4 + 1 + len(SMALL.transfer.target_arms), "native and transfer on the target"
-    again = steering.retry(url, "s")
-    assert len(again) == 1 + before["skipped"]
+    retries = steering.retry(url, "s")
+    assert len(retries) == 1 + before["skipped"]
     work(url, quadratic)
     tasks = {task.key: task for task in tasks_of(engine)}
     assert {task.state for task in tasks.values()} == {"done"}

@@ -167,9 +167,9 @@ def test_an_error_with_any_text_fails_its_task_and_no_other(
         assert {key for key, task in tasks.items() if task.state != "done"} == set(texts)
         for key, (_, stored) in texts.items():
             assert (tasks[key].state, tasks[key].reason) == ("failed", stored)
-            made = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, key) or []
-            assert {attempt.reason for attempt in made} == {stored}
-            assert all("g3heim" not in (attempt.trace or "") for attempt in made)
+            attempts = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, key) or []
+            assert {attempt.reason for attempt in attempts} == {stored}
+            assert all("g3heim" not in (attempt.trace or "") for attempt in attempts)
             assert any(stored in message for message in messages)
     assert all("g3heim" not in message for message in messages)
 

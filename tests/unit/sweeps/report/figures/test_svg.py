@@ -51,8 +51,8 @@ def test_text_stays_text_and_the_white_background_is_hidden_on_a_dark_page(drawn
 
 def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
     evil = replace(SEARCH, dataset="<script>&x.npz")
-    made = draw(figures(surface=replace(PLANE, surfaces=(SEARCH, evil)), gains=(gain("best", 1.0, dataset="<b>"),)))
-    assert list(made) == ["gains", "gains-narrow", "surface", "surface-narrow"]
-    assert {"a$b$.npz", "<script>&x.npz"} <= set(texts(made["surface"]))
-    assert "<script>" not in made["surface"]
-    assert "<b>" not in made["gains"]
+    svgs = draw(figures(surface=replace(PLANE, surfaces=(SEARCH, evil)), gains=(gain("best", 1.0, dataset="<b>"),)))
+    assert list(svgs) == ["gains", "gains-narrow", "surface", "surface-narrow"]
+    assert {"a$b$.npz", "<script>&x.npz"} <= set(texts(svgs["surface"]))
+    assert "<script>" not in svgs["surface"]
+    assert "<b>" not in svgs["gains"]
