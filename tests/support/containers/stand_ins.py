@@ -96,15 +96,15 @@ def _bootstrap(docker: Docker) -> None:
         raise NoEngine("no image hub answers, and there is no mmdebstrap for stand-ins: apt-get install mmdebstrap")
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-base-") as folder:
         packed = f"{folder}/base.tar"
-        done = subprocess.run(
+        process = subprocess.run(
             ["mmdebstrap", "--variant=minbase", "--include=ca-certificates", _release(), packed],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode != 0:
-            raise Failed(f"mmdebstrap: {done.stderr[-3000:]}")
+        if process.returncode != 0:
+            raise Failed(f"mmdebstrap: {process.stderr[-3000:]}")
         docker.run("import", packed, BASE)
 
 

@@ -66,9 +66,9 @@ def judged(spec: Spec, planted: Mapping[str, Points], **options: Any) -> Finding
     """Return the findings by rule 3 of a sweep with those accuracies, each search with all arms."""
     repeated = {key: replace(ARMS[key], repeats=True) for key in ("default-keras", "scratch")}
     with mock.patch.dict(ARMS, repeated), mock.patch("sweeps.stats.response.top", top_once):
-        done = stored(spec, planted, **options)
-        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2})
-        return findings(replace(done, spec=done.spec.model_copy(update={"transfer": transfer})))
+        sweep = stored(spec, planted, **options)
+        transfer = sweep.spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2})
+        return findings(replace(sweep, spec=sweep.spec.model_copy(update={"transfer": transfer})))
 
 
 def _of(lost: float | Sequence[float], number: int) -> float:

@@ -48,9 +48,9 @@ def test_an_engine_is_made_from_a_request(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_tracker_is_called_as_the_protocol_says(name: str) -> None:
-    wanted = inspect.signature(Tracker.__call__)
-    (_, *parameters) = wanted.parameters.values()
-    assert inspect.signature(extensions.load("trackers", name)) == wanted.replace(parameters=parameters)
+    signature = inspect.signature(Tracker.__call__)
+    (_, *parameters) = signature.parameters.values()
+    assert inspect.signature(extensions.load("trackers", name)) == signature.replace(parameters=parameters)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

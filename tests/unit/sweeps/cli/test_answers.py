@@ -145,16 +145,16 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
 def test_with_many_searched_parameters_trials_fit_a_terminal_and_a_pipe_gets_every_column(
     request: pytest.FixtureRequest,
 ) -> None:
-    searched = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
+    parameters = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
     row = _row("search#3", "done")
-    row = {key: row[key] for key in ("task", "state", "trial", "dataset", "temperature", "alpha")} | searched | row
+    row = {key: row[key] for key in ("task", "state", "trial", "dataset", "temperature", "alpha")} | parameters | row
     head = describe_trials([row], scored="accuracy").splitlines()[0]
-    assert set(searched) <= set(head.split())
+    assert set(parameters) <= set(head.split())
     request.getfixturevalue("terminal")
-    head, printed = describe_trials([row], scored="accuracy").splitlines()
+    head, line = describe_trials([row], scored="accuracy").splitlines()
     assert head.split()[:4] == ["task", "state", "T", "alpha"]
     assert head.split()[-2:] == ["score", "test"]
-    assert 60 < max(len(head), len(printed)) <= 80
+    assert 60 < max(len(head), len(line)) <= 80
 
 
 LONG = "sweep-" * 12

@@ -162,10 +162,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(kd_sweeps: KdSweeps, tmp_p
     assert "work     3,795 trainings, about 12,000 core-minutes" in out.splitlines()
     assert err == "dry run: nothing written; to create it, repeat without --dry-run\n"
     assert len((out + err).splitlines()) == 7
-    code, more, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "40", "--dry-run", "-v")
-    assert (code, more.startswith(out)) == (0, True)
-    assert "loss     alpha*CE(labels)" in more
-    assert "transfer#target.native.5" in more
+    code, details, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "40", "--dry-run", "-v")
+    assert (code, details.startswith(out)) == (0, True)
+    assert "loss     alpha*CE(labels)" in details
+    assert "transfer#target.native.5" in details
     assert files(tmp_path) == set()
 
 

@@ -62,8 +62,8 @@ def with_default(stored: StoredSweep, lost: Mapping[str, float] = LOST, *, defau
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """Give planted accuracies; a teacher costs 100 core-seconds, a trial 10, a confirm 1."""
     costs = {TeacherTask: 100.0, SearchTask: 10.0, ConfirmTask: 1.0}
-    done = planted(arms(0.0))(claim, params, on_step)
-    return changed(done, cpu_s=costs.get(type(claim.work), 0.5))
+    outcome = planted(arms(0.0))(claim, params, on_step)
+    return changed(outcome, cpu_s=costs.get(type(claim.work), 0.5))
 
 
 @pytest.fixture(scope="module")

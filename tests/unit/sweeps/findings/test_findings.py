@@ -64,8 +64,8 @@ def test_every_target_has_its_own_verdict_surface_and_rows() -> None:
         assert (100 * test.mean, test.n) == (pytest.approx(best), 4)
         assert rows["native", dataset].status == "done"
     assert ("native", "digits") not in rows
-    taught = [row.dataset for row in several.rows if row.method.startswith("teacher")]
-    assert taught == ["digits", "digits-rgb", other]
+    teacher_datasets = [row.dataset for row in several.rows if row.method.startswith("teacher")]
+    assert teacher_datasets == ["digits", "digits-rgb", other]
     regrets = [d for d in several.differences if d.name.startswith("regret")]
     assert [(d.dataset, d.points and round(d.points.mean, 6)) for d in regrets] == [("digits-rgb", 0.5), (other, 3.5)]
 

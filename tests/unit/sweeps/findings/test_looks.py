@@ -128,9 +128,9 @@ def test_further_searches_can_be_added_while_declared_looks_are_left(tmp_path: P
     assert (_word(findings), target.unit, target.by_search) == ("TRANSFERS", "search", pytest.approx([1.0] * 3))
     verdict = present(target.verdict)
     assert (verdict.n, verdict.level) == (3, 0.01), "the second of two looks"
-    for more in ({"searches": 1}, {"seeds": 1}):
+    for extension in ({"searches": 1}, {"seeds": 1}):
         with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as error:
-            steering.extend(url, "s", **more)
+            steering.extend(url, "s", **extension)
         assert "and more searches would invalidate the verdict" in str(error.value)
         assert str(error.value).endswith("--set outer.searches=6"), (
             "the suggestion doubles the searches, which are the unit"

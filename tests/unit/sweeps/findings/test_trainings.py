@@ -52,10 +52,10 @@ def test_another_point_or_seed_is_another_training_even_with_an_equal_result(cha
 
 
 def test_an_arm_with_the_loss_kd_is_another_training_in_a_sweep_of_another_loss() -> None:
-    done = [trained("best", 0), trained("default-keras", 0)]
+    trainings = [trained("best", 0), trained("default-keras", 0)]
     for loss, same in (("kd", 1), ("dkd", 0)):
         spec = override(TINY, {"training.distillation": loss})
-        difference = compared(Compared(spec, done), "target", "best", "default-keras")
+        difference = compared(Compared(spec, trainings), "target", "best", "default-keras")
         assert difference is not None
         assert difference.same == same
 
@@ -66,7 +66,7 @@ def test_an_arm_taught_differently_at_that_point_is_another_training(arm: str) -
 
 
 def test_an_unfinished_training_does_not_count() -> None:
-    done = trained("native", 1)
-    waiting = replace(done, row=replace(done.row, state="waiting", score=None), outcome=None)
+    training = trained("native", 1)
+    waiting = replace(training, row=replace(training.row, state="waiting", score=None), outcome=None)
     assert (of(trained("native", 0), waiting).n, of(trained("native", 0), waiting).same) == (1, 1)
     assert compared(Compared(TINY, [trained("best", 0)]), "target", "best", "native") is None

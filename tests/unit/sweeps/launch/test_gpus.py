@@ -47,10 +47,10 @@ def test_without_devices_a_worker_has_one_thread_and_sees_every_device(tmp_path:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     code, out = launched(environment(tmp_path / "home", url, KEEP_ENVIRONMENT))
     assert code == 0, out
-    kept = kept_environments(tmp_path / "home")
-    assert len(kept) == 2
-    assert {variables[name] for variables in kept for name in THREADS} == {"1"}
-    assert not [variables for variables in kept if "CUDA_VISIBLE_DEVICES" in variables]
+    environments = kept_environments(tmp_path / "home")
+    assert len(environments) == 2
+    assert {variables[name] for variables in environments for name in THREADS} == {"1"}
+    assert not [variables for variables in environments if "CUDA_VISIBLE_DEVICES" in variables]
 
 
 @pytest.mark.parametrize("has_device", [True, False])

@@ -304,8 +304,8 @@ SPECS = {
 def test_sweeps_of_every_kind_are_as_planned(tmp_path: Path, in_memory: None, name: str) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
     assert violations(url) == []
-    for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
-        assert extend(url, "s", **more).tasks > 0
+    for extension in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
+        assert extend(url, "s", **extension).tasks > 0
     assert violations(url) == []
 
 

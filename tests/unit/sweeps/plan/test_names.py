@@ -47,7 +47,7 @@ def test_no_two_searches_of_a_study_have_the_same_name() -> None:
 
 def test_the_kept_student_is_a_task_of_every_plan() -> None:
     plan = make_plan(override(before("quick"), {"outer.teachers": 2}))
-    planned = {task.key: task.phase for task in plan.tasks}
+    phases = {task.key: task.phase for task in plan.tasks}
     for role in ("source", "target"):
-        assert planned[kept_student_key(role)] == Phase.transfer(role).name
-    assert planned[transfer_key("target", "native", 3, SECOND)] == Phase.transfer("target", SECOND).name
+        assert phases[kept_student_key(role)] == Phase.transfer(role).name
+    assert phases[transfer_key("target", "native", 3, SECOND)] == Phase.transfer("target", SECOND).name

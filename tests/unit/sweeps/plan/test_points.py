@@ -56,17 +56,17 @@ def test_t_and_alpha_come_first_then_the_other_parameters_by_name() -> None:
 def test_sobol_points_fill_every_range_evenly() -> None:
     points = sobol_points(WIDE, 64)
     assert all(check_params(search_space(WIDE), point.as_dict()) is None for point in points)
-    more = [point.as_json()["more"] for point in points]
+    further_params = [point.as_json()["more"] for point in points]
     # A Sobol sequence puts exactly half of its points into each half of every axis.
     assert (
         sum(point["temperature"] < 20**0.5 for point in points) == sum(point["alpha"] < 0.5 for point in points) == 32
     )
-    assert sum(values["learning_rate"] < 0.001 * 10**0.5 for values in more) == 32
+    assert sum(values["learning_rate"] < 0.001 * 10**0.5 for values in further_params) == 32
     assert points != sobol_points(override(WIDE, {"seed": 1}), 64)
-    sizes = Counter(values["batch_size"] for values in more)
+    sizes = Counter(values["batch_size"] for values in further_params)
     assert set(sizes) == {16, 32, 64}
     assert max(sizes.values()) - min(sizes.values()) <= 2
-    assert {values["epochs"] for values in more} == set(range(3, 13))
+    assert {values["epochs"] for values in further_params} == set(range(3, 13))
 
 
 def test_every_arm_is_inside_the_space_of_transfer() -> None:
@@ -173,8 +173,8 @@ def test_a_further_search_confirms_the_points_of_its_own_rounds(tmp_path: Path) 
 
 
 def test_a_confirm_task_with_an_edited_repeat_gives_an_error_that_names_it(engine: Engine) -> None:
-    planned = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
-    claim = read_job(task_record("confirm#0.0", stage="confirm", payload=planned, state="running"))
+    payload = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
+    claim = read_job(task_record("confirm#0.0", stage="confirm", payload=payload, state="running"))
     with pytest.raises(RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"):
         resolve_point(engine, SMALL, claim)
 

@@ -31,10 +31,10 @@ class _Frames(HTMLParser):
 
 def _inside(element: str) -> str:
     """Return the page in the only iframe of an element."""
-    read = _Frames()
-    read.feed(element)
-    (frame,) = read.frames
-    assert read.others == []
+    parser = _Frames()
+    parser.feed(element)
+    (frame,) = parser.frames
+    assert parser.others == []
     assert frame["sandbox"] in ("", None), "the frame runs no script and has no origin"
     assert "sandbox" in frame
     return frame["srcdoc"] or ""

@@ -58,14 +58,14 @@ def test_importing_sweeps_imports_nothing_heavy() -> None:
         "matplotlib",
     }
     code = "import sys, sweeps, sweeps.python.sweep; sweeps.Sweep; print(*sys.modules)"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert heavy & {name.partition(".")[0] for name in done.stdout.split()} == set()
+    assert heavy & {name.partition(".")[0] for name in process.stdout.split()} == set()
     assert sweeps.python.sweep.Sweep is sweeps.Sweep
 
 

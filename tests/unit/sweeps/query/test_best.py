@@ -86,8 +86,8 @@ def test_if_the_default_won_the_answer_says_so_and_best_is_trained_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search space excludes the default and the quadratic optimum, which is at T = 4."""
-    searched = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
-    url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), searched), quadratic)
+    changes = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
+    url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), changes), quadratic)
     answer = _best(url)
     assert (answer.untuned, answer.point) == ("Keras' untuned default", at(3.0, 0.5))
     assert answer.candidates is not None

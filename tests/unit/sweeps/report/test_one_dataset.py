@@ -27,8 +27,8 @@ def test_with_a_searched_learning_rate_gains_are_counted_from_scratch_tuned() ->
 
 def test_no_text_mentions_transfer() -> None:
     findings = make_findings(ONE_DATASET, {"best": BEST, "scratch": below(5), "default-keras": below(2)})
-    written = [text for name, text in folder.files(findings).items() if name.endswith((".html", ".md", ".svg"))]
-    texts = [*written, report(findings), brief(findings, columns=80)]
+    file_texts = [text for name, text in folder.files(findings).items() if name.endswith((".html", ".md", ".svg"))]
+    texts = [*file_texts, report(findings), brief(findings, columns=80)]
     assert not [match for text in texts for match in re.findall(r".{0,30}[Tt]ransfer.{0,30}", text)]
     assert title(findings) == "s: digits"
 

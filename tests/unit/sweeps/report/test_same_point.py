@@ -34,15 +34,15 @@ def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callabl
     """
 
     def trained(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        trained_once = quadratic(claim, params, on_step)
+        outcome = quadratic(claim, params, on_step)
         if "temperature" not in params:
-            return trained_once
+            return outcome
         seed = claim.row.payload["seed"]
         luck = derive(seed, *(str(params[name]) for name in ("temperature", "alpha"))) / 2**31 / 100
-        labels_only = 0.2 if params["alpha"] == 1 else 0.0
-        turned = claim.row.stage == "native" and claim.row.payload.get("group", "") in apart
-        score = (1.0 - trained_once.score if turned else trained_once.score - labels_only) + luck
-        return replace(changed(trained_once, val_accuracy=score, test_accuracy=score), score=score)
+        penalty = 0.2 if params["alpha"] == 1 else 0.0
+        is_reversed = claim.row.stage == "native" and claim.row.payload.get("group", "") in apart
+        score = (1.0 - outcome.score if is_reversed else outcome.score - penalty) + luck
+        return replace(changed(outcome, val_accuracy=score, test_accuracy=score), score=score)
 
     return trained
 

@@ -196,8 +196,10 @@ def test_by_rule_3_each_strategy_is_tested_at_its_own_level() -> None:
     quick = preset("quick")
     text = "which tests an untuned default at {} % and values from elsewhere at {} %"
     assert [quick.tested_at(look) for look in (1, 2, 3)] == [text.format(1.5, 0.06), *[text.format(0.5, 0.02)] * 2]
-    more = quick.target.model_dump() | {"dataset": "fashion_mnist"} if quick.target else {}
-    assert override(quick, {"target2": more}).tested_at(1) == text.format(0.75, 0.03), "two targets share the level"
+    second_target = quick.target.model_dump() | {"dataset": "fashion_mnist"} if quick.target else {}
+    assert override(quick, {"target2": second_target}).tested_at(1) == text.format(0.75, 0.03), (
+        "two targets share the level"
+    )
     alone = override(quick, {"target": None, "transfer.looks": 1})
     assert alone.tested_at(1) == "which tests an untuned default at 2.5 %"
     assert override(quick, {"transfer.rule": 2}).tested_at(2) == "at the 1 % level"

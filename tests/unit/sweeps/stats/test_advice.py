@@ -28,7 +28,7 @@ def runs(
     *, gain: Sequence[float] = (), default: Sequence[float] = (), elsewhere: Sequence[float] = (), searches: int = 4
 ) -> list[Runs]:
     """Return searches with two seeds each: 70 and 72 for tuning here, less the given loss for the others."""
-    given_values: list[tuple[str, Sequence[float]]] = [
+    losses: list[tuple[str, Sequence[float]]] = [
         ("untreated", gain),
         ("default", default),
         ("elsewhere", elsewhere),
@@ -36,9 +36,9 @@ def runs(
     search_runs = []
     for number in range(searches):
         search = {"here": {0: 70.0, 1: 72.0}}
-        for use, less in given_values:
-            if less:
-                search[use] = {0: 70.0 - less[number], 1: 72.0 - less[number]}
+        for use, strategy_losses in losses:
+            if strategy_losses:
+                search[use] = {0: 70.0 - strategy_losses[number], 1: 72.0 - strategy_losses[number]}
         search_runs.append(search)
     return search_runs  # type: ignore[return-value]
 

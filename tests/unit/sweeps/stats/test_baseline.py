@@ -83,10 +83,10 @@ def test_over_several_datasets_every_pair_counts_and_each_dataset_has_its_own_in
     base = runs([1.0, 2.0, 3.0], dataset="m") | runs([10.0, 12.0], dataset="n")
     scores = runs([1.5, 2.6, 3.4], dataset="m") | runs([11.0, 12.5], dataset="n")
     answer = against_base(scores, base)
-    apart = [0.5, 0.6, 0.4, 1.0, 0.5]
-    assert present(answer.difference).mean == pytest.approx(np.mean(apart))
+    differences = [0.5, 0.6, 0.4, 1.0, 0.5]
+    assert present(answer.difference).mean == pytest.approx(np.mean(differences))
     assert present(answer.difference).n == 5
-    assert answer.p == pytest.approx(stats.ttest_1samp(apart, 0).pvalue)
+    assert answer.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
     assert {name: (value.mean, value.n) for name, value in answer.by_dataset.items()} == {
         "m": (pytest.approx(0.5), 3),
         "n": (pytest.approx(0.75), 2),

@@ -40,8 +40,8 @@ def test_one_value_has_no_interval_or_p_value_and_no_value_has_no_estimate() -> 
 
 
 def test_a_paired_difference_uses_only_common_seeds() -> None:
-    both = present(estimates.paired({0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 7.0, 3: 1.0}))
-    assert (both.mean, both.n) == (1.5, 2)
+    difference = present(estimates.paired({0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 7.0, 3: 1.0}))
+    assert (difference.mean, difference.n) == (1.5, 2)
     assert estimates.paired({0: 1.0}, {1: 1.0}) is None
     assert estimates.differences({2: 9.0, 0: 3.0, 1: 5.0}, {1: 4.0, 2: 7.0, 3: 1.0}) == [1.0, 2.0]
 
@@ -50,14 +50,14 @@ def test_a_paired_difference_uses_only_common_seeds() -> None:
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=20))
 def test_intervals_and_p_values_equal_scipys_t_tests(pairs: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
-    apart = [left - right for left, right in pairs]
-    if np.ptp(apart) < 1e-6:
+    differences = [left - right for left, right in pairs]
+    if np.ptp(differences) < 1e-6:
         return  # scipy would divide by a spread of about zero
     test = stats.ttest_rel(first, second)
-    both = present(estimates.paired(dict(enumerate(first)), dict(enumerate(second))))
-    assert (both.low, both.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
-    assert both.mean == pytest.approx(np.mean(apart), abs=1e-9)
-    assert estimates.t_p_value(apart) == pytest.approx(test.pvalue, rel=1e-6, abs=1e-9)
+    difference = present(estimates.paired(dict(enumerate(first)), dict(enumerate(second))))
+    assert (difference.low, difference.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
+    assert difference.mean == pytest.approx(np.mean(differences), abs=1e-9)
+    assert estimates.t_p_value(differences) == pytest.approx(test.pvalue, rel=1e-6, abs=1e-9)
 
 
 def test_without_spread_the_p_value_is_its_limit() -> None:

@@ -279,12 +279,12 @@ def test_a_score_outside_its_bounds_is_an_error_and_nan_counts_as_diverged(
     assert (tasks["search#1"].error_class, tasks["search#2"].error_class) == ("error", "nan")
     assert (tasks["search#1"].reason or "").endswith(f"the score of search#1 is -0.5{correct}")
     assert tasks["search#2"].reason == "the score of search#2 is nan"
-    on_the_way = tasks["search#3"].reason or ""
-    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), (
+    curve_reason = tasks["search#3"].reason or ""
+    assert curve_reason.endswith(f"a point of the curve of search#3 is 6{correct}"), (
         "an invalid curve would make the sweep unreadable"
     )
-    tested = tasks["transfer#source.best.0"].reason or ""
-    assert tested.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
+    test_reason = tasks["transfer#source.best.0"].reason or ""
+    assert test_reason.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
     assert tasks["transfer#source.plain.0"].error_class == "nan"
     (plain,) = [row for row in stored.rows if row.method == "plain"]
     assert level(LOSS, plain.test) == "5.00 (n=3)", "a diverged training counts as the worst possible loss"

@@ -107,15 +107,15 @@ def test_if_another_package_hides_ours_nothing_starts_and_the_last_line_names_it
     package.touch()
     path = (str(tmp_path), str(REPOSITORY), sysconfig.get_path("purelib"))
     # -S, since an editable install would find our modules.
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-S", "-P", "-m", "sweeps.cli", "doctor"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    last = done.stderr.splitlines()[-1]
+    assert (process.returncode, process.stdout) == (1, "")
+    last = process.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: No module named '{name}.")
     assert last.endswith(f"; another package of that name may hide ours: {package}")
 

@@ -224,9 +224,9 @@ def test_outcomes_and_points_have_the_given_name(tmp_path: Path) -> None:
     named = on(preset("tiny"), source=str(folder))
     spec = _created(tmp_path, override(named, {"source.name": "Flowers"}))
     assert _trainer(spec).dataset("source").name == "Flowers"
-    called = spec.as_called()
-    assert (called.source.dataset, called.target.dataset) == ("Flowers", "digits-rgb")
-    assert (called.fingerprint, called.as_dict()) == (spec.fingerprint, spec.as_dict())
+    spec_by_name = spec.as_called()
+    assert (spec_by_name.source.dataset, spec_by_name.target.dataset) == ("Flowers", "digits-rgb")
+    assert (spec_by_name.fingerprint, spec_by_name.as_dict()) == (spec.fingerprint, spec.as_dict())
 
 
 def test_presets_and_known_datasets_keep_their_plain_values() -> None:

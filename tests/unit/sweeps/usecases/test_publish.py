@@ -111,17 +111,17 @@ def test_two_workers_that_finish_together_publish_one_after_the_other(
 def test_publishing_again_writes_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written: list[str] = []
+    keys: list[str] = []
     write = optuna.storages.RDBStorage.set_study_system_attr
 
     def counting(storage: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
-        written.append(key)
+        keys.append(key)
         write(storage, study_id, key, value)
 
     monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_system_attr", counting)
     before = _published(url)
     publish(resolve(url), "s")
-    assert written == []
+    assert keys == []
     assert _published(url) == before
     assert capsys.readouterr().err == ""
 

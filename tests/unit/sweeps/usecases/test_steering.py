@@ -139,8 +139,8 @@ def test_a_finished_sweep_takes_seeds_and_searches_and_announces_the_look_that_e
         steering.extend(url, "s", trials=1, seeds=0)
     look = "this uses planned evaluation {} of 3 on the test set, at the 1 % level"
     assert extended("--seeds", "+1") == [look.format(2), f"{ARMS} tasks added. Next: kd-sweeps launch s"]
-    dry = f"dry run: nothing written; it would add {ARMS} tasks"
-    assert extended("--seeds", "+1", "--dry-run") == [look.format(2), dry], "a dry run does not use the look"
+    line = f"dry run: nothing written; it would add {ARMS} tasks"
+    assert extended("--seeds", "+1", "--dry-run") == [look.format(2), line], "a dry run does not use the look"
     work(url, quadratic)
     larger, added = more(more(SMALL, seeds=1)[0], searches=1)
     assert extended("--searches", "+1") == [
@@ -170,8 +170,8 @@ def test_before_the_test_set_is_read_an_extension_belongs_to_the_first_look_or_t
         ("--seeds", "this is part of planned evaluation 1 of 3 on the test set, at the 1 % level", ARMS),
         ("--trials", "this uses no evaluation on the test set", 2),
     ):
-        dry = f"dry run: nothing written; it would add {added} tasks"
-        assert kd_sweeps("extend", "s", option, "+1", "--dry-run") == (0, "", f"{look}\n{dry}\n")
+        line = f"dry run: nothing written; it would add {added} tasks"
+        assert kd_sweeps("extend", "s", option, "+1", "--dry-run") == (0, "", f"{look}\n{line}\n")
     assert queries.find_sweep(engine, "s").revision == 1
 
 

@@ -229,8 +229,8 @@ def test_the_outcome_of_a_measurement_has_the_models_alone() -> None:
 
 
 def test_a_teacher_from_a_file_has_no_fingerprint_of_numerics() -> None:
-    taught = outcome_of(TeacherTask(role="source", seed=5), {}, trained(RESULT, DIGITS, detail="logits:a.npz"))
-    assert taught.values.as_json()["numerics"] == ""
+    outcome = outcome_of(TeacherTask(role="source", seed=5), {}, trained(RESULT, DIGITS, detail="logits:a.npz"))
+    assert outcome.values.as_json()["numerics"] == ""
 
 
 def test_only_watched_code_can_be_idle() -> None:

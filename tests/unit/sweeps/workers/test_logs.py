@@ -58,21 +58,21 @@ def test_a_file_gets_an_object_per_message_and_the_terminal_text_or_without_a_fi
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "logs" / "w.log"
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(path)], stderr=subprocess.PIPE, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", SCRIPT, str(path)], stderr=subprocess.PIPE, text=True, check=True)
     first, second, third, noise = path.read_text().splitlines()
     assert "task" not in json.loads(first)
     values = json.loads(second)
     assert (values["task"], values["attempt"], values["level"]) == ("search#3", 2, "INFO")
     assert (values["message"], values["logger"]) == ("two\nlines of text", "sweeps.workers.test_logs")
     assert read_line(noise) == Line("noise of a library")
-    read = [read_line(line) for line in (first, second, third)]
-    assert [line.task for line in read] == ["", "search#3", "search#3"]
-    assert all(line.ours for line in read)
-    assert TEXT.match(read[1].text)
-    assert read[2].text.splitlines()[-1] == "ValueError: no luck"
-    text = "".join(f"{line.text}\n" for line in read)
-    assert done.stderr.startswith(text), "the terminal shows what `logs` prints from the file"
-    *lines, noise = done.stderr.removeprefix(text).splitlines()
+    records = [read_line(line) for line in (first, second, third)]
+    assert [line.task for line in records] == ["", "search#3", "search#3"]
+    assert all(line.ours for line in records)
+    assert TEXT.match(records[1].text)
+    assert records[2].text.splitlines()[-1] == "ValueError: no luck"
+    text = "".join(f"{line.text}\n" for line in records)
+    assert process.stderr.startswith(text), "the terminal shows what `logs` prints from the file"
+    *lines, noise = process.stderr.removeprefix(text).splitlines()
     messages = [json.loads(line)["message"] for line in lines]
     assert messages == ["before", "two\nlines of text", "search#3 attempt 2 failed"]
     assert noise == "noise of a library"
