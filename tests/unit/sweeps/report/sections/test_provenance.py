@@ -28,8 +28,8 @@ def lines(findings: Findings) -> tuple[str, ...]:
 def test_machines_of_one_kind_share_a_line(findings: Findings) -> None:
     machine = findings.provenance.machines[0]
     other = replace(machine, cpu="Another CPU", commit="")
-    provenance = replace(findings.provenance, machines=(machine, machine, other))
-    texts = lines(replace(findings, provenance=provenance))
+    machines = (machine, machine, other)
+    texts = lines(replace(findings, provenance=replace(findings.provenance, machines=machines)))
     assert len(texts) == len(lines(findings)) + 1
     assert sum(line.startswith("Another CPU, ") for line in texts) == 1
     assert sum(line.endswith("; commit not from a checkout") for line in texts) >= 1
