@@ -62,8 +62,8 @@ def with_default(stored: StoredSweep, lost: Mapping[str, float] = LOST, *, defau
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """Give planted accuracies; a teacher costs 100 core-seconds, a trial 10, a confirm 1."""
     costs = {TeacherTask: 100.0, SearchTask: 10.0, ConfirmTask: 1.0}
-    done = planted(arms(0.0))(claim, params, on_step)
-    return changed(done, cpu_s=costs.get(type(claim.work), 0.5))
+    outcome = planted(arms(0.0))(claim, params, on_step)
+    return changed(outcome, cpu_s=costs.get(type(claim.work), 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -196,5 +196,5 @@ def test_with_one_dataset_the_default_is_compared_with_tuning_there(stored: Stor
 
 def test_the_advice_survives_encoding(stored: StoredSweep) -> None:
     sweep = with_default(stored)
-    told = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
-    assert decode(Findings, encode(Findings, told)).choices == told.choices
+    original = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
+    assert decode(Findings, encode(Findings, original)).choices == original.choices

@@ -12,18 +12,18 @@ from sweeps.report import answer, older
 from sweeps.report.brief import brief
 from sweeps.spec.model import override
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 
 
 @pytest.fixture(scope="module")
 def undecided() -> Findings:
-    return found(OVER_SEEDS, accuracies(1.0))
+    return make_findings(OVER_SEEDS, accuracies(1.0))
 
 
 @pytest.fixture(scope="module")
 def last_look() -> Findings:
     spec = override(OVER_SEEDS, {"transfer.looks": 1})
-    return found(spec, accuracies(1.0, untuned=0.5, source=0.5))
+    return make_findings(spec, accuracies(1.0, untuned=0.5, source=0.5))
 
 
 def squeezed(text: str) -> str:

@@ -66,8 +66,8 @@ def test_the_heading_for_one_dataset_compares_no_places() -> None:
 
 
 def test_a_point_with_several_names_has_one_mark() -> None:
-    shown = replace(PLANE, surfaces=(SEARCH, replace(OTHER, best=SEARCH.best)))
-    assert "tuned on a$b$.npz and CIFAR-10" in written(shown)
+    plane = replace(PLANE, surfaces=(SEARCH, replace(OTHER, best=SEARCH.best)))
+    assert "tuned on a$b$.npz and CIFAR-10" in written(plane)
     at_default = replace(PLANE, surfaces=(replace(SEARCH, best=at(3, 0.5)),))
     assert "Keras default, tuned on a$b$.npz" in written(at_default)
 
@@ -89,9 +89,9 @@ def test_trials_are_drawn_even_without_a_surface() -> None:
     few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=at(4, trial.point["alpha"])) for trial in FOUR])
     searches: tuple[Surface, ...] = tuple(replace(SEARCH, trials=tuple(trials), best=None) for trials in few)
     temperature, alpha = PLANE.axes
-    shown = replace(PLANE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha))
-    assert "temperature T" in written(shown)
-    figure = surface(shown)
+    plane = replace(PLANE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha))
+    assert "temperature T" in written(plane)
+    figure = surface(plane)
     for axes, trials in zip(figure.axes, few, strict=True):
         trial_marks = [line for line in axes.lines if str(line.get_label()).startswith("trial")]
         assert sum(len(line.get_xdata()) for line in trial_marks) == len(trials)
