@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 
 # Characters that control a terminal: C0 except newline and tab, DEL, C1, and those that reverse or hide text: direction
 # marks, zero-width spaces. The two codes of `grey` pass, and joiners of letters or emoji.
@@ -128,6 +129,12 @@ def truncated(text: str, most: int) -> str:
 def number_of(number: int, noun: str) -> str:
     """Return a number with its noun, for example "1 task" or "1,000 tasks"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def joined(names: Iterable[str], word: str = "and") -> str:
+    """Return names as a list in a sentence: "a, b and c"; "" for none."""
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def grey(text: str) -> str:

@@ -74,7 +74,7 @@ def compare(
     comparison = compared(names, findings)
     if output is not None:
         written = compare.write(comparison, _trainings(client, findings), Path(output))
-        for line in filter(None, (compare.headline(comparison), compare.reason(comparison))):
+        for line in filter(None, compare.conclusion(comparison)):
             show(line)
         say(f"comparison {written}")
         return

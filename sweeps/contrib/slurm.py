@@ -25,7 +25,7 @@ import sqlalchemy
 
 from sweeps.errors import SpecError, SweepError
 from sweeps.launch import engine, local
-from sweeps.terminal import number_of, say
+from sweeps.terminal import joined, number_of, say
 from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of
 from sweeps.workers.reach import log_folder, variables
@@ -268,7 +268,7 @@ class SlurmQueue:
 def check_programs() -> None:
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise SweepError(
-            f"--on slurm needs {' and '.join(missing)}, not found in PATH; use a machine that can submit Slurm jobs"
+            f"--on slurm needs {joined(missing)}, not found in PATH; use a machine that can submit Slurm jobs"
         )
 
 

@@ -173,7 +173,7 @@ def _arms(table: CustomTable) -> Iterator[Arm]:
         yield Arm(
             key=name,
             label=f"{name[0].upper()}{name[1:]}, untuned",
-            method=_escaped(_text(table.defaults[name])),
+            method=_text(table.defaults[name]),
             point=lambda context, name=name: context.spec.trainer.point(table.defaults[name]),  # type: ignore[misc]
             standard=3,
             early=name == next(iter(table.defaults)),
@@ -183,7 +183,7 @@ def _arms(table: CustomTable) -> Iterator[Arm]:
         yield Arm(
             key=UNTREATED,
             label=f"Untreated: {_escaped(_text(table.untreated))}",
-            method=_escaped(_text(table.untreated)),
+            method="",  # in its label
             point=lambda context: context.spec.trainer.point(table.untreated),
             standard=2,
             repeats=True,

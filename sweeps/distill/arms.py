@@ -49,7 +49,7 @@ _ROWS = (
     Arm(
         key=space.SCALED,
         label="The same, T scaled to the teacher",
-        method="as best, T times the spread of the logits of this dataset's teacher over that of the source's",
+        method="as `best`, T times the spread of the logits of this dataset's teacher over that of the source's",
         point=_scaled,
         on=TARGETS,
         selects="source",
@@ -99,7 +99,7 @@ _ROWS = (
     Arm(
         key="class-mean",
         label="Class means of the logits",
-        method="as best, but with the mean logits of each class instead of the teacher's",
+        method="as `best`, but with the mean logits of each class instead of the teacher's",
         point=_best,  # only the logits differ from best
         selects="source",
         control="the mean logits of each class: how alike the classes are, nothing about the single image",
@@ -107,7 +107,7 @@ _ROWS = (
     Arm(
         key="shuffled-within-class",
         label="Logits shuffled in a class",
-        method="as best, but with the teacher's logits permuted among the images of each class",
+        method="as `best`, but with the teacher's logits permuted among the images of each class",
         point=_best,
         selects="source",
         control="the logits of another image of the same class",

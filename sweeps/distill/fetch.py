@@ -14,6 +14,7 @@ from sweeps.distill import freeze, presets
 from sweeps.distill.spec import KdSpec
 from sweeps.hints import local
 from sweeps.plan.plan import expected_core_seconds, on_two_cores
+from sweeps.terminal import joined
 
 
 def locations(data_dir: Path | None) -> list[dict[str, Any]]:
@@ -29,7 +30,7 @@ def describe(location: sources.Location) -> str:
         if location.path is None:
             return f"made from {location.source}'s samples, no download"
         return f"{location.source}: {location.path} ({location.bytes / 1e6:.0f} MB)"
-    ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in location.to_fetch)
+    ways = joined((f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in location.to_fetch), "or")
     text = f"not here; {local().line('data fetch', location.name)} takes it from {ways}"
     return f"{location.problem}; {text}" if location.problem else text
 

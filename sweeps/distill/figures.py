@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeps.distill.cost import MULTIPLES, BreakEven
-from sweeps.distill.report import read_evens
+from sweeps.distill.report import read_evens, times
 from sweeps.findings.findings import Findings
 from sweeps.report import words
 from sweeps.report.figures import data, style
@@ -21,7 +21,7 @@ def evens(findings: Findings) -> tuple[BreakEven, ...]:
 
 def draw(evens: Sequence[BreakEven]) -> Figure:
     figure, grid = style.panels(_titles(evens), height=3.8)
-    return _draw(figure, grid, evens, legend_columns=3)
+    return _draw(figure, grid, evens, legend_columns=3 if len(evens) > 1 else 2)  # three are wider than one panel
 
 
 def narrow(evens: Sequence[BreakEven]) -> Figure:
@@ -45,7 +45,7 @@ def _draw(figure: Figure, grid: Sequence[Axes], evens: Sequence[BreakEven], *, l
         for multiple, mark in zip(MULTIPLES, marks, strict=True):
             axes.axvline(mark, color=data.GREY, ls=":", lw=1)
             axes.annotate(
-                f"{multiple:g}x",
+                times(multiple),
                 (mark, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(3, -2),

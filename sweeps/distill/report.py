@@ -41,14 +41,18 @@ def read_evens(own: Mapping[str, Any]) -> tuple[BreakEven, ...]:
     return _EVENS.validate_python(own.get("break_evens", ()))
 
 
+def times(multiple: float) -> str:
+    """Return a multiple of a cost: "4x", "1/4x"."""
+    return f"{multiple:g}x" if multiple >= 1 else f"1/{math.floor(1 / multiple)}x"
+
+
 def break_even_sentence(even: BreakEven) -> str:
     first, last = even.curve[0][0], even.curve[-1][0]
     parts = []
     for multiple, value in zip(MULTIPLES, even.at, strict=True):
         early = multiple * even.sweep_cpu_s < first
         nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
-        times = f"{multiple:g}x" if multiple >= 1 else f"1/{math.floor(1 / multiple)}x"
-        parts.append(f"{times} {nothing if value is None else f'{value:.2f} %'}")
+        parts.append(f"{times(multiple)} {nothing if value is None else f'{value:.2f} %'}")
     reached = (
         f"AutoKeras reached it after {even.even_at:.0f} CPU s"
         if even.even_at is not None
@@ -146,13 +150,15 @@ def _cells(name: str, row: Row, measured: Measured) -> list[str]:
 def _data(spec: KdSpec) -> str:
     names = ["source", *("target" for _ in spec.targets)] if spec.targets else ["dataset"]
     described = zip(names, spec.parts, strict=True)
-    data = "; ".join(f"{name} {part.dataset}, {part.images:,} training images" for name, part in described)
+    data = "; ".join(
+        f"{name} {display_name(part.dataset)}, {part.images:,} training images" for name, part in described
+    )
     text = (
         f"**Data.** {data[0].upper()}{data[1:]}. Training subsets are stratified by class. Selection uses validation"
         " images that are held out from the training data. Only the trainings on fresh seeds that compare the arms, and"
         " the final measurement, read the test images, after every selection is frozen."
     )
-    crops = [f"{part.dataset} ({part.views} views)" for part in spec.parts if part.augment != "none"]
+    crops = [f"{display_name(part.dataset)} ({part.views} views)" for part in spec.parts if part.augment != "none"]
     if crops:
         text += (
             f" Augmentation: random crops and flips on {', '.join(crops)}; the views of each image are fixed, and the"
@@ -163,7 +169,8 @@ def _data(spec: KdSpec) -> str:
 
 def _training(spec: KdSpec) -> str:
     training = spec.training
-    teachers = _listed(spec, lambda part: f"{part.teacher}, {part.teacher_epochs} epochs")
+    display = KdReport().display
+    teachers = _listed(spec, lambda part: f"{display(display_name(part.teacher))}, {part.teacher_epochs} epochs")
     students = _listed(spec, lambda part: f"{part.student}, {part.epochs} epochs")
     loss = LOSSES.get(training.distillation)
     source = f" ({loss.source.partition(',')[0]})" if loss else ""
@@ -188,7 +195,7 @@ def _rate(training: Training) -> str:
 def _listed(spec: KdSpec, describe: Callable[[DatasetSpec], str]) -> str:
     if len(alike := {describe(part) for part in spec.parts}) == 1:
         return alike.pop()
-    return "; ".join(f"{part.dataset}: {describe(part)}" for part in spec.parts)
+    return "; ".join(f"{display_name(part.dataset)}: {describe(part)}" for part in spec.parts)
 
 
 class KdReport(ReportParts):
@@ -216,12 +223,12 @@ class KdReport(ReportParts):
     def references(self, spec: KdSpec) -> str:
         budget = spec.baselines
         limits = {
-            "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
+            AUTOKERAS: f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
             f" {budget.autokeras_parameters:,} parameters)"
         }
         return "".join(
-            f" Baselines, trained once on {spec.role(role).dataset}:"
-            f" {', '.join(method + limits.get(method, '') for method in spec.baselines_on(role))}."
+            f" Baselines, trained once on {display_name(spec.role(role).dataset)}:"
+            f" {', '.join(self.display(method) + limits.get(method, '') for method in spec.baselines_on(role))}."
             for role in spec.roles
             if spec.baselines_on(role)
         )

@@ -31,13 +31,15 @@ Answer: TypeAlias = Estimate | Share
 class Question:
     """One secondary question and its answer.
 
-    answer: an Estimate is in the displayed unit. p: two-sided t test; None if both sides are the same trainings.
-    p_holm: adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the mean, from BCA_FROM seeds on.
-    sign_flip: p of the sign-flip test, from SIGN_FLIP_FROM seeds on.
+    rival: the arm that best is compared with; "" for a share. answer: an Estimate is in the displayed unit. p:
+    two-sided t test; None if both sides are the same trainings. p_holm: adjusted for all questions of the sweep. bca:
+    95 % bootstrap interval of the mean, from BCA_FROM seeds on. sign_flip: p of the sign-flip test, from SIGN_FLIP_FROM
+    seeds on.
     """
 
     name: str
     dataset: str
+    rival: str
     answer: Answer
     p: float | None
     p_holm: float | None
@@ -52,11 +54,11 @@ def questions(findings: Findings) -> tuple[Question, ...]:
         if is_incomplete(findings.trainings, role):
             continue
         plain, better = findings.spec.untreated_arm(role), findings.better_default(role)
-        gain = f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}"
-        possible.append(_mean(findings, role, gain, plain))
+        where = "source" if role == "source" else "target"
+        possible.append(_mean(findings, role, f"gain on the {where}", plain))
         if role != "source":
             if better is not None:
-                possible.append(_mean(findings, role, f"use: best - {better} (the better default)", better))
+                possible.append(_mean(findings, role, "gain over the better default", better))
             possible.append(_retained(findings, role))
     answered = [question for question in possible if question is not None]
     keys = [f"{question.name} {question.dataset}" for question in answered]
@@ -64,11 +66,12 @@ def questions(findings: Findings) -> tuple[Question, ...]:
     return tuple(replace(question, p_holm=adjusted.get(key)) for key, question in zip(keys, answered, strict=True))
 
 
-def _question(name: str, dataset: str, answer: Answer, values: Sequence[float]) -> Question:
+def _question(name: str, dataset: str, rival: str, answer: Answer, values: Sequence[float]) -> Question:
     """Return a question before Holm's adjustment; values: those tested, empty if both sides are one training."""
     return Question(
         name=name,
         dataset=dataset,
+        rival=rival,
         answer=answer,
         p=t_p_value(values),
         p_holm=None,
@@ -88,16 +91,17 @@ def _retained(findings: Findings, role: str) -> Question | None:
     name = f"retained share of native's gain; p: against {percent(RETAINED):.0f} %"
     dataset, regret = findings.spec.role(role).dataset, findings.between(role, "native", "best")
     if regret is not None and regret.is_same_point:
-        return _question(name, dataset, regret, ())
-    return _question(name, dataset, Share(share if gained else None), beyond)
+        return _question(name, dataset, "", regret, ())
+    return _question(name, dataset, "", Share(share if gained else None), beyond)
 
 
-def _mean(findings: Findings, role: str, name: str, other: str) -> Question | None:
-    mean = findings.between(role, "best", other)
+def _mean(findings: Findings, role: str, name: str, rival: str) -> Question | None:
+    mean = findings.between(role, "best", rival)
     if mean is None or mean.n < 2:
         return None
-    values = differences(*(scaled_scores(findings, role, arm) for arm in ("best", other)))
-    return _question(name, findings.spec.role(role).dataset, mean, () if mean.is_same_point else values)
+    values = differences(*(scaled_scores(findings, role, arm) for arm in ("best", rival)))
+    dataset = findings.spec.role(role).dataset
+    return _question(name, dataset, rival, mean, () if mean.is_same_point else values)
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:

@@ -11,9 +11,9 @@ from sweeps.stats.estimates import limits
 from sweeps.terminal import truncated
 
 NAME, NARROW = "settings", "settings-narrow"
-ALT = "Each setting minus the baseline, with 95 % intervals"
+ALT = "Each setting minus the baseline, with 95 % CIs"
 CAPTION = (
-    "Dot and line: mean difference and 95 % interval over pairs with the same dataset and seed; right of the line is"
+    "Dot and line: mean difference and 95 % CI over pairs with the same dataset and seed; right of the line is"
     " better. Intervals are for each setting alone; the p values in the table adjust for all settings."
 )
 _LONGEST = 24  # characters of a name

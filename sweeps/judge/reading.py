@@ -11,7 +11,7 @@ from sweeps.judge import forms
 from sweeps.judge.forms import Form
 from sweeps.judge.tables import RunTable, TextRow
 from sweeps.stats.baseline import Scores
-from sweeps.terminal import truncated
+from sweeps.terminal import joined, truncated
 
 _LISTED = 8  # names in a message
 _TEXT = 60  # characters of one of them
@@ -272,7 +272,7 @@ class _Reader:
         source = self._table.source
         if self._unfinished:
             states = ", ".join(f"{count} {state}" for state, count in self._unfinished.items())
-            finished = " or ".join(filter(None, self._form.finished))
+            finished = joined(filter(None, self._form.finished), "or")
             raise UnreadableRuns(f"{source}: no run has ended ({states}); a run counts once it is {finished}")
         if self._unscored:
             raise UnreadableRuns(

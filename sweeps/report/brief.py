@@ -96,8 +96,8 @@ def compared_brief(comparison: Compared, *, columns: int) -> str:
     if comparison.differing:
         texts += ["Their specs differ in:", *map(_differing, compare.differing(comparison).rows), ""]
     names = " ".join(comparison.names)
-    texts += [f"As a page: {local().line('compare', names, '-o', 'comparison')}", "", compare.headline(comparison)]
-    texts += filter(None, [compare.reason(comparison)])
+    texts += [f"As a page: {local().line('compare', names, '-o', 'comparison')}", ""]
+    texts += filter(None, compare.conclusion(comparison))
     return "\n".join(line for text in texts for line in (_wrapped_below(text, width) if text else [""]))
 
 

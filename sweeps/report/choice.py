@@ -8,11 +8,21 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Advice, Badge, Table, columns, table
 from sweeps.report.sentences import another_sweep, finish
-from sweeps.report.words import amount, between, display_name, joined, owner, percent_interval, points
+from sweeps.report.words import (
+    amount,
+    between,
+    default_name,
+    display_name,
+    estimated,
+    percent_interval,
+    points,
+    strategy_name,
+    untreated_name,
+)
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import Choice, Strategy, StrategyName
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
-from sweeps.terminal import duration, number_of
+from sweeps.terminal import duration, joined, number_of
 
 MOST_TIMES = 10  # as many tasks as this sweep: a user would hardly run more to decide
 
@@ -45,13 +55,13 @@ def headline(findings: Findings, role: RoleChoice) -> str:
     if choice.use == "default":
         default = choice.strategy("default")
         adds = "nothing" if default is not None and _is_negative(spec, default.lost) else "little"
-        return f"Use {_default(spec)}. Tuning adds {adds} here."
+        return f"Use {default_name(spec)}. Tuning adds {adds} here."
     if choice.use == "elsewhere":
         return f"Use values tuned on {_source(spec)}."
     if choice.searches < FEWEST_RUNS:
         return f"Not decided after {_searches(choice.searches)}: more settle it."
     if not choice.settled:
-        rivals = [_name(spec, strategy.name) for strategy in _open(choice)]
+        rivals = [strategy_name(spec, strategy.name) for strategy in _open(choice)]
         return f"Not decided: {joined([*rivals, 'tuning here'], 'or')}."
     # Against the best alternative, no treatment included: any other would be a straw man.
     losses = [strategy.lost for strategy in choice.strategies]
@@ -72,22 +82,21 @@ def why(findings: Findings, role: RoleChoice) -> str:
     here, features = f"tuning on {dataset} itself", spec.kind.features
     if choice.gain is None:
         return ""
-    rival = _untreated(spec, role.role)
+    rival = untreated_name(spec, role.role)
     if choice.use == "untreated" and choice.gain.high is not None and choice.gain.high < 0:
-        return (
-            f"On {dataset} {features.treating} harms: even tuned there, {_amount(spec, choice.gain)} against {rival}."
-        )
+        lost = estimated(spec.score, choice.gain)
+        return f"On {dataset} {features.treating} harms: even tuned there, {lost} against {rival}."
     if choice.use == "untreated":
         return (
             f"On {dataset} {features.treating} gains no more than the noise over {rival}: even tuned there,"
-            f" {_amount(spec, choice.gain)}."
+            f" {estimated(spec.score, choice.gain)}."
         )
     over = f"over {rival}" if not _is_negative(spec, choice.gain) else f"compared with {rival}"
     gains = f"On {dataset} {features.treating} {_verb(spec, choice.gain)} {over}"
     cheaper = [strategy for strategy in choice.strategies if strategy.name != "here"]
     if any(strategy.share is None for strategy in choice.strategies):
         known = [
-            f"{_name(spec, strategy.name)} {_verb(spec, strategy.gain, is_plural=strategy.name != 'default')}"
+            f"{strategy_name(spec, strategy.name)} {_verb(spec, strategy.gain, is_plural=strategy.name != 'default')}"
             for strategy in cheaper
             if strategy.gain is not None
         ]
@@ -97,7 +106,7 @@ def why(findings: Findings, role: RoleChoice) -> str:
     parts = [
         f"the untuned default keeps {_share(strategy)}"
         if strategy.name == "default"
-        else f"{_name(spec, strategy.name)}{'' if number else ' keep'} {_share(strategy)}"
+        else f"{strategy_name(spec, strategy.name)}{'' if number else ' keep'} {_share(strategy)}"
         for number, strategy in enumerate(cheaper)
     ]
     text = ", ".join([f"{parts[0]} of that", *parts[1:]])
@@ -113,21 +122,23 @@ def details(findings: Findings, role: RoleChoice) -> str:
     default, elsewhere = choice.strategy("default"), choice.strategy("elsewhere")
     if default is not None and default.lost is not None:
         adds = "adds" if choice.use == "here" and choice.settled else "would add"
-        text = f"{adds} {_amount(spec, default.lost)} to"
+        text = f"{adds} {estimated(spec.score, default.lost)} to"
         if _is_negative(spec, default.lost):
-            text = f"would cost {_amount(spec, default.lost.negated)} compared with"
-        sentences.append(f"Tuning on {dataset} itself {text} {_default(spec)}.")
+            text = f"would cost {estimated(spec.score, default.lost.negated)} compared with"
+        sentences.append(f"Tuning on {dataset} itself {text} {default_name(spec)}.")
     if elsewhere is not None and elsewhere.lost is not None:
         third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
-        loses = f"lose {_amount(spec, elsewhere.lost)} against tuning there"
+        loses = f"lose {estimated(spec.score, elsewhere.lost)} against tuning there"
         if _is_negative(spec, elsewhere.lost):
-            loses = f"score {_amount(spec, elsewhere.lost.negated)} {spec.score.better} than tuning there"
+            loses = f"score {estimated(spec.score, elsewhere.lost.negated)} {spec.score.better} than tuning there"
         if third is None:
             sentences.append(f"{text} {loses}.")
         elif third.mean < 0:
-            sentences.append(f"{text} cost {_amount(spec, third.negated)} compared with the default, and {loses}.")
+            sentences.append(
+                f"{text} cost {estimated(spec.score, third.negated)} compared with the default, and {loses}."
+            )
         else:
-            sentences.append(f"{text} bring {_amount(spec, third)} more than the default, and {loses}.")
+            sentences.append(f"{text} bring {estimated(spec.score, third)} more than the default, and {loses}.")
     searched: tuple[tuple[StrategyName, str], ...] = (("elsewhere", _source(spec)), ("here", dataset))
     known = {name: point for name, point in role.points.items() if point is not None}
     won = [place for name, place in searched if name in known and known[name] == known.get("default")]
@@ -148,7 +159,7 @@ def advice(findings: Findings, role: RoleChoice) -> Advice:
     point = role.points.get(choice.use)
     values = "" if point is None else f" with {point.text()}"
     text = {
-        "default": f"Train with {_default(spec)}{'' if point is None else f', {point.text()}'}.",
+        "default": f"Train with {default_name(spec)}{'' if point is None else f', {point.text()}'}.",
         "elsewhere": f"Train{values}, tuned on {_source(spec)}.",
         "here": f"Train{values}, tuned on {dataset} itself.",
     }[choice.use]
@@ -170,7 +181,7 @@ def badge(findings: Findings, role: RoleChoice) -> Badge:
             return Badge(f"NOT YET: {role.done} of {role.planned} trainings are done", "open")
         return Badge("NO ANSWER: trainings are missing", "open")
     default = choice.strategy("default")
-    untuned, is_enough = f"{_default(spec, untuned=True)}", default is not None and default.shown
+    untuned, is_enough = f"{default_name(spec, is_untuned=True)}", default is not None and default.shown
     if verdict is None or choice.searches < FEWEST_RUNS:
         return _alone(choice, untuned)
     if verdict.word == "TRANSFERS":
@@ -238,7 +249,7 @@ def baseline(spec: Spec, choice: Choice) -> str:
     if choice.gain is not None:
         return spec.kind.features.without
     cheapest = choice.strategies[0].name
-    return "the untuned default" if cheapest == "default" else _name(spec, cheapest)
+    return "the untuned default" if cheapest == "default" else strategy_name(spec, cheapest)
 
 
 def scope(findings: Findings, role: RoleChoice) -> str:
@@ -289,11 +300,6 @@ def _share(strategy: Strategy, *, with_limits: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def _amount(spec: Spec, value: Estimate) -> str:
-    ends = between(spec.score, value, sign="")
-    return f"{amount(spec.score, value, sign='')}{f' (95 % CI {ends})' if ends else ''}"
-
-
 def _searches(number: int) -> str:
     return f"{number} search{'' if number == 1 else 'es'}"
 
@@ -311,21 +317,6 @@ def _is_negative(spec: Spec, value: Estimate | None) -> bool:
 
 def _source(spec: Spec) -> str:
     return display_name(spec.source.dataset)
-
-
-def _default(spec: Spec, *, untuned: bool = False) -> str:
-    whose = owner(spec, next(iter(spec.kind.features.defaults), None))
-    return f"{whose} {'untuned ' if untuned else ''}default"
-
-
-def _untreated(spec: Spec, role: str) -> str:
-    features = spec.kind.features
-    tuned = spec.untreated_arm(role) != features.untreated  # with a recipe chosen for it
-    return f"{'the best ' if tuned else ''}{features.untreated_training}"
-
-
-def _name(spec: Spec, name: StrategyName) -> str:
-    return _default(spec) if name == "default" else f"values tuned on {_source(spec)}"
 
 
 def _open(choice: Choice) -> Sequence[Strategy]:

@@ -17,10 +17,10 @@ from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import folder, markdown, words
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.words import amount, between, compared_with, display_name, interval, joined, level, number
+from sweeps.report.words import amount, between, compared_with, display_name, interval, level, number
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
-from sweeps.terminal import p_equals, p_value, truncated
+from sweeps.terminal import joined, p_equals, p_value, truncated
 from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
@@ -41,10 +41,11 @@ def title(comparison: Compared) -> str:
 
 
 def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
+    shown, why = conclusion(comparison)
     return [
         Paragraph(f"Comparison of {', '.join(comparison.names)}.", small=True),
-        Heading(headline(comparison), level=1),
-        *([Paragraph(why, lead=True)] if (why := reason(comparison)) else []),
+        Heading(shown, level=1),
+        *([Paragraph(why, lead=True)] if why else []),
         overview(comparison),
         *([figure] if figure is not None else []),
         *by_dataset(comparison),
@@ -79,8 +80,9 @@ def by_dataset(comparison: Compared) -> list[Block]:
     blocks: list[Block] = []
     without, default = compared_with(comparison.sweeps)
     score = comparison.score
+    differences = (score.less(without), score.less(default), "regret: native - best")
     heads = columns(
-        *("sweep", "role", score.less(without), score.less(default), "regret: native - best"),
+        *("sweep", "role", *(f"{title}{score.behind}" for title in differences)),
         f"{score.head('test')} of best",
         "s per training",
         text=2,
@@ -119,51 +121,29 @@ def _value(value: Any) -> str:
     return truncated(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), _LONGEST)
 
 
-def headline(comparison: Compared) -> str:
-    """Return what is shown, without numbers: `reason` has those."""
-    if not comparison.pairs:
-        return "Nothing to compare yet." if comparison.pending else "Nothing to compare: no dataset in common."
-    if clear := _clear(comparison):
-        return _better(clear)
-    if _tests(comparison):
-        names = dict.fromkeys(name for pair in comparison.pairs for name in (pair.first, pair.second))
-        return f"No clear difference between {joined([*names]) if len(names) == 2 else 'any two of these sweeps'}."
-    return "Nothing to compare yet." if _is_waiting(comparison) else "No direct comparison is possible."
-
-
-def reason(comparison: Compared) -> str:
-    """Return the numbers behind the headline with their intervals, or what stands in their way."""
-    if not comparison.pairs:
-        return f"No task of {joined(comparison.pending, 'or')} has finished." if comparison.pending else ""
-    tests = _tests(comparison)
-    if clear := _clear(comparison):
+def conclusion(comparison: Compared) -> tuple[str, str]:
+    """Return what is shown, without numbers, and the numbers behind it or what stands in their way."""
+    score, pairs, pending = comparison.score, comparison.pairs, comparison.pending
+    if not pairs:
+        if pending:
+            return "Nothing to compare yet.", f"No task of {joined(pending, 'or')} has finished."
+        return "Nothing to compare: no dataset in common.", ""
+    tested = [(pair.p_holm, pair.p, pair) for pair in pairs if pair.p is not None and pair.p_holm is not None]
+    if not tested:
+        if all(pair.why == Absent.YET for pair in pairs):
+            return "Nothing to compare yet.", "On no shared dataset is the planned evaluation of both sweeps complete."
+        why = "; ".join(dict.fromkeys(pair.why or _untested(pair) for pair in pairs))
+        return "No direct comparison is possible.", f"{why[0].upper()}{why[1:]}."
+    ordered = [pair for _, _, pair in sorted(tested, key=lambda item: item[:2])]  # the clearest first
+    if clear := ordered[: sum(p < LEVEL for p, _, _ in tested)]:
         more = f" {len(clear) - _MOST_SAID} more in the table." if len(clear) > _MOST_SAID else ""
-        return " ".join(f"On {_lead(comparison.score, pair, tests)}." for pair in clear[:_MOST_SAID]) + more
-    if tests:
-        first = min((pair for pair in comparison.pairs if pair.p is not None), key=lambda pair: pair.p or 0.0)
-        text = f"The clearest is on {_lead(comparison.score, first, tests)}."
-        difference = first.difference
-        if difference is None or difference.low is None or difference.low <= 0 <= (difference.high or 0.0):
-            return text
-        return f"{text} A sweep is called better below p = {LEVEL:g}."  # the interval alone would suggest a difference
-    if _is_waiting(comparison):
-        return "On no shared dataset is the planned evaluation of both sweeps complete."
-    why = "; ".join(dict.fromkeys(pair.why or _untested(pair) for pair in comparison.pairs))
-    return f"{why[0].upper()}{why[1:]}."
-
-
-def _tests(comparison: Compared) -> int:
-    return sum(pair.p is not None for pair in comparison.pairs)
-
-
-def _is_waiting(comparison: Compared) -> bool:
-    return all(pair.why == Absent.YET for pair in comparison.pairs)
-
-
-def _clear(comparison: Compared) -> list[Pair]:
-    """Return the pairs that differ beyond the noise, the clearest first."""
-    tested = [(pair.p_holm, pair) for pair in comparison.pairs if pair.p_holm is not None]
-    return [pair for p, pair in sorted(tested, key=lambda item: item[0]) if p < LEVEL]
+        leads = (f"On {_lead(score, pair, len(tested))}." for pair in clear[:_MOST_SAID])
+        return _better(clear), " ".join(leads) + more
+    names = dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second))
+    difference, text = ordered[0].difference, f"The clearest is on {_lead(score, ordered[0], len(tested))}."
+    if difference is not None and difference.low is not None and not difference.low <= 0 <= (difference.high or 0.0):
+        text += f" A sweep is called better below p = {LEVEL:g}."  # the interval alone would suggest a difference
+    return f"No clear difference between {joined(names) if len(names) == 2 else 'any two of these sweeps'}.", text
 
 
 def _better(clear: Sequence[Pair]) -> str:
@@ -203,7 +183,7 @@ def _untested(pair: Pair) -> str:
 def _pairs(comparison: Compared) -> list[Block]:
     if not comparison.pairs:
         return []
-    tests = _tests(comparison)
+    tests = sum(pair.p is not None for pair in comparison.pairs)
     note = (
         "`best` of the first sweep minus `best` of the second, paired by common seeds. The 95 % t interval covers these"
         " seeds, not other searches."
@@ -301,11 +281,12 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
 def json_data(comparison: Compared) -> dict[str, Any]:
     """Return the comparison as JSON; a missing number is null, and `absent` of its standing says why."""
     names = [findings.name for findings in comparison.sweeps]
+    headline, reason = conclusion(comparison)
     return {
         "sweeps": list(comparison.names),
         "pending": list(comparison.pending),
-        "headline": headline(comparison),
-        "reason": reason(comparison),
+        "headline": headline,
+        "reason": reason,
         "standings": [
             {name: getattr(standing, name) for name in ("sweep", "role", "dataset", "train_s")}
             | {"point": None if standing.point is None else standing.point.as_dict()}

@@ -161,7 +161,7 @@ def files(findings: Findings) -> dict[str, str]:
     blocks = page(
         findings,
         figures=svg.blocks(findings.spec, figures),
-        secondary=secondary_blocks(findings.spec.score, secondary.questions(findings)),
+        secondary=secondary_blocks(findings.spec, secondary.questions(findings)),
         methods=[methods.section(findings)],
     )
     return {

@@ -27,7 +27,7 @@ def inline(text: str) -> Markup:
 
 def unbroken(text: str) -> str:
     """Return the text of a number that breaks only before its interval and its n: "+5.00 [+3.41, +6.59] (n=4)"."""
-    return text.replace(" ± ", "\xa0±\xa0").replace(", ", ",\xa0")
+    return text.replace(" ± ", "\xa0±\xa0").replace(", ", ",\xa0").replace("< ", "<\xa0")
 
 
 def embedded(figure: document.Figure, figures: Mapping[str, str], name: str = "") -> Markup:

@@ -3,14 +3,16 @@
 from sweeps.findings.findings import Findings
 from sweeps.findings.surfaces import PLANE, ranges
 from sweeps.hints import PORTABLE
+from sweeps.report import words
 from sweeps.report.document import Block, Code, Fold, Paragraph
-from sweeps.report.words import counted
+from sweeps.report.words import counted, default_name, display_name, strategy_name, untreated_name
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import Group
 from sweeps.stats.advice import STRATEGIES, level_of
 from sweeps.stats.estimates import percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 from sweeps.stats.verdict import FEWEST_SEARCHES
+from sweeps.terminal import joined, number_of
 from sweeps.trainers.protocol import label
 
 
@@ -35,19 +37,20 @@ def _search(spec: Spec) -> str:
     several = _further(spec)
     native = " The same search and confirmation on each target, with the same seeds, give `native`."
     native = native if spec.targets else ""
-    points = [f"{search.planned} scrambled Sobol points (Owen 1998)"] if search.planned else []
+    points = [f"{number_of(search.planned, 'scrambled Sobol point')} (Owen 1998)"] if search.planned else []
     if search.trials > search.planned:
         points.append(
-            f"{search.trials - search.planned} points proposed by {search.method}, each from the outcomes of all trials"
-            f" except the {search.lag - 1} before it, in the order of the plan"
+            f"{number_of(search.trials - search.planned, 'point')} proposed by {search.method}, each from the outcomes"
+            f" of all trials except the {search.lag - 1} before it, in the order of the plan"
         )
     confirm = _confirm(spec)
     last = " after the last epoch" if spec.kind.curve_length(spec, "train", "source", "", {}) else ""
     return (
-        f"**Search.** {_ranges(spec)}, {search.trials} trials on"
-        f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same {spec.kind.features.trained} seed"
-        f" and are scored by validation {score.name}{last}, without pruning. {confirm}. The points of a round share"
-        f" their seeds; the one with the {score.best} mean over fresh seeds is `best`.{native}{several}"
+        f"**Search.** {_ranges(spec)}, {number_of(search.trials, 'trial')} on"
+        f" {display_name(spec.source.dataset)}: {', then '.join(points)}. All trials use the same"
+        f" {spec.kind.features.trained} seed and are scored by validation {score.name}{last}, without pruning."
+        f" {confirm}. The points of a round share their seeds; the one with the {score.best} mean over fresh seeds is"
+        f" `best`.{native}{several}"
     )
 
 
@@ -60,15 +63,17 @@ def _ranges(spec: Spec) -> str:
         if name in symbols
     ]
     others = [f"{name} in {space[name]}" for name in space if name not in symbols]
-    return ", ".join([*([" and ".join(first)] if first else []), *others])
+    return ", ".join(filter(None, (joined(first), *others)))
 
 
 def _confirm(spec: Spec) -> str:
     (top, seeds), *later = spec.confirm.rounds
-    text = f"The {top} best points are retrained on {seeds} fresh seeds each"
+    text = f"The {top} best points are retrained on {number_of(seeds, 'fresh seed')} each"
+    if top == 1:
+        text = f"The best point is retrained on {number_of(seeds, 'fresh seed')}"
     for points_left, more in later:
         text += f"; the {points_left} best of these on {more} more"
-    return text + (f", together with the untuned point of `{spec.raced}` in every round" if spec.raced else "")
+    return text + (f", in every round with a further point ({_name(spec, spec.raced)})" if spec.raced else "")
 
 
 def _further(spec: Spec) -> str:
@@ -78,36 +83,38 @@ def _further(spec: Spec) -> str:
     per = f" per {features.prepares}" if features.prepares else ""
     return (
         f" The search is repeated from other starting points and with other seeds, {spec.outer.searches} times in"
-        f" all{per}; each further one has {cheap.search.trials} trials. {_confirm(cheap)}." + _compared_again(spec)
+        f" all{per}; each further one has {number_of(cheap.search.trials, 'trial')}. {_confirm(cheap)}."
+        + _compared_again(spec)
     )
 
 
 def _compared_again(spec: Spec) -> str:
-    seeds, untreated = spec.further.transfer.seeds, spec.kind.features.untreated
+    seeds, features = number_of(spec.further.transfer.seeds, "other seed"), spec.kind.features
     if spec.transfer.advises:
         arms = spec.arms(spec.roles[-1], Group(search=1))
-        return f" {', '.join(f'`{arm}`' for arm in arms)} are compared on {seeds} other seeds each time."
+        return f" Compared on {seeds} each time: {'; '.join(_name(spec, arm) for arm in arms)}."
     if not spec.targets:
         return ""
-    others = f", with {untreated}," if untreated else ""
-    return f" Its best and native are compared{others} on {seeds} other seeds."
+    others = f", with {features.without}," if features.untreated else ""
+    return f" Its best and native are compared{others} on {seeds}."
 
 
 def _transfer(spec: Spec) -> str:
     arms = dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role))
+    named = "; ".join(f"{_name(spec, arm)}{f' ({what})' if (what := spec.arm(arm).method) else ''}" for arm in arms)
     references = spec.kind.report().references(spec)
     measured = " Latency is the median over single images on one thread; the models take turns in one process."
     measured = measured if spec.kind.features.measures else ""
     return (
-        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, which were not used for any selection:"
-        f" {'; '.join(f'`{arm}`, {_arm(spec, arm)}' for arm in arms)}.{references}{measured}"
+        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, not used for any selection:"
+        f" {named}.{references}{measured}"
     )
 
 
 def _seeds(spec: Spec) -> str:
     transfer = spec.transfer
     if not spec.targets or spec.seeds_of("target", "") == transfer.seeds:
-        return f"Every arm is trained with the same {transfer.seeds} seeds"
+        return f"Every arm is trained with the same {number_of(transfer.seeds, 'seed')}"
     return (
         f"On the target `native` and `best` are trained with the same {transfer.seeds} seeds, every other arm with the"
         f" first {transfer.other_seeds} of them"
@@ -116,7 +123,8 @@ def _seeds(spec: Spec) -> str:
 
 def _statistics(spec: Spec) -> str:
     transfer, prepares = spec.transfer, spec.kind.features.prepares
-    untreated = spec.kind.features.untreated or "an untreated arm"
+    without = spec.kind.features.without if spec.kind.features.untreated else "an untreated arm"
+    rivals = without, f"random {joined(map(label, spec.kind.features.symbols)) or 'values'}"
     scope = f" for one {prepares}" if prepares else ""
     if not spec.targets and not transfer.advises:
         return f"**Statistics.** {_intervals(spec)}"
@@ -136,12 +144,12 @@ def _statistics(spec: Spec) -> str:
     return (
         f"**Statistics.** The one primary question is the regret, native − best, in {differences}, paired by"
         f" seed. {unit}"
-        f" The margin is {margin} or, where native measurably gains over {untreated} and half of"
+        f" The margin is {margin} or, where native measurably gains over {without} and half of"
         " that gain is less, half of that gain (one paired contrast). The verdict is FAILS when the one-sided"
         f" {percent(1 - transfer.level(1)):.3g} % lower t bound is above the margin; TRANSFERS when the upper bound is"
-        f" below it (non-inferiority, Piaggio et al. 2012) and native measurably beats {untreated} or random; FLAT when"
-        f" native is shown to lie less than {margin} above best, {untreated} and random alike"
-        f"{'' if transfer.rule == 1 else f', and not shown to beat {untreated}'};"
+        f" below it (non-inferiority, Piaggio et al. 2012) and native measurably beats {joined(rivals, 'or')}; FLAT"
+        f" when native is shown to lie less than {margin} above {joined(('best', *rivals))} alike"
+        f"{'' if transfer.rule == 1 else f', and not shown to beat {without}'};"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         f" first look. {_intervals(spec, other=True)}{outer}"
     )
@@ -150,14 +158,14 @@ def _statistics(spec: Spec) -> str:
 def _strategies(spec: Spec) -> str:
     """Return the compared strategies, their scale, and the rule of the advice."""
     transfer, features = spec.transfer, spec.kind.features
-    role = spec.targets[0] if spec.targets else "source"
+    untreated = untreated_name(spec, spec.targets[0] if spec.targets else "source")
     targets = len(spec.targets) or 1
-    here, elsewhere = ("`native`", ", values tuned on the source (`best`)") if spec.targets else ("`best`", "")
-    default, untreated = next(iter(features.defaults), ""), spec.untreated_arm(role)
-    share = f"{percent(transfer.margin_share):.3g} % of what {here} gains over `{untreated}`"
+    elsewhere = f", {strategy_name(spec, 'elsewhere')}" if spec.targets else ""
+    here = "tuning on the dataset itself"
+    share = f"{percent(transfer.margin_share):.3g} % of what {here} gains over {untreated}"
     margin = share if transfer.margin_share else counted(spec.score, transfer.margin)
     levels = "; ".join(
-        f"{name} "
+        f"{strategy_name(spec, name)} "
         + ", ".join(
             f"{percent(level_of(name, looks=transfer.looks, look=look, targets=targets)):.3g} %"
             for look in range(1, transfer.looks + 1)
@@ -165,12 +173,12 @@ def _strategies(spec: Spec) -> str:
         for name in STRATEGIES[:-1]
         if name == "default" or spec.targets
     )
-    shares = f" Shares are ratios of means over searches (Fieller 1954): 0 % is `{untreated}`, 100 % {here}."
-    untuned = f" or, if that is not shown to gain, {features.untreated_training}" if untreated else ""
+    shares = f" Shares are ratios of means over searches (Fieller 1954): 0 % is {untreated}, 100 % {here}."
+    untuned = f" or, if that is not shown to gain, {features.untreated_training}" if features.untreated else ""
     return (
-        f"Compared are the untuned default (`{default}`){elsewhere} and tuning on the dataset itself ({here}), in each"
-        " search with other seeds. Each search gives one value, so intervals are Student's t over searches and cover"
-        f" seeds and search.{shares if transfer.margin_share else ''} The advice is the first, in this order, that is"
+        f"Compared are {default_name(spec, is_untuned=True)}{elsewhere} and {here}, in each search with other seeds."
+        " Each search gives one value, so intervals are Student's t over searches and cover seeds and search."
+        f"{shares if transfer.margin_share else ''} The advice is the first, in this order, that is"
         f" shown to lose less than {margin}: the one-sided upper t bound of that contrast is below 0 (non-inferiority,"
         f" Piaggio et al. 2012), at these levels for each evaluation on the test set: {levels}. Otherwise it is tuning"
         f" there{untuned}. The spec and its time were stored before the first evaluation."
@@ -179,7 +187,7 @@ def _strategies(spec: Spec) -> str:
 
 def _intervals(spec: Spec, *, other: bool = False) -> str:
     others, plane = " other" if other else "", len(spec.kind.space(spec)) == PLANE
-    both = " and ".join(map(label, spec.kind.space(spec)))
+    both = joined(map(label, spec.kind.space(spec)))
     matter = (
         f" Whether {both} matter is judged by a Gaussian process fitted to all runs of all searches (Rasmussen &"
         " Williams 2006): the share of the search space that loses less than half the standard deviation of a run"
@@ -195,6 +203,6 @@ def _intervals(spec: Spec, *, other: bool = False) -> str:
     )
 
 
-def _arm(spec: Spec, arm: str) -> str:
-    parameters = " and ".join(map(label, spec.kind.features.symbols)) or "the values"
-    return spec.arm(arm).method.format(source=spec.source.dataset, parameters=parameters)
+def _name(spec: Spec, arm: str) -> str:
+    several = len(spec.targets) > 1
+    return words.arm(spec, arm, "each target" if several else spec.role(spec.roles[-1]).dataset)

@@ -12,6 +12,7 @@ from sweeps.report.document import Advice, Badge, Card, Tone
 from sweeps.report.sentences import chosen_alike, extension, finish, undecided
 from sweeps.report.words import amount, counted, difference, effect_direction, is_same_point, owner, searched
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate
+from sweeps.terminal import joined
 from sweeps.trainers.score import Score
 
 MOST_MORE = 50  # seeds or searches: settling a question with more of them is not worth it
@@ -52,7 +53,7 @@ def _card(findings: Findings, question: str, value: Estimate | None, *, nothing:
     if is_same_point(value):
         return Card(question, words.SAME.capitalize(), f"n = {value.n}", "No", "open")
     limits = words.between(findings.spec.score, value)
-    interval = f"95 % interval {limits}" if limits else f"n = {value.n}, no interval"
+    interval = f"95 % CI {limits}" if limits else f"n = {value.n}, no interval"
     answers: dict[str, tuple[str, Tone]] = {
         "above": ("Yes", "good"),
         "below": (negative, "bad"),
@@ -93,7 +94,7 @@ def _finish(findings: Findings) -> Advice:
     if compares and transfer.seeds < FEWEST_RUNS and len(findings.looks) < transfer.looks:
         more = PORTABLE.line("extend", name, "--seeds", f"+{FEWEST_RUNS - transfer.seeds}")
         return Advice("Train with more seeds.", (more, PORTABLE.line("launch", name)))
-    return Advice(f"Make another sweep that compares {' and '.join(arms)} on more seeds.")
+    return Advice(f"Make another sweep that compares {joined(arms)} on more seeds.")
 
 
 def _gain_headline(findings: Findings) -> str:
@@ -120,7 +121,8 @@ def _gain_badge(findings: Findings) -> Badge:
         incomplete, done, planned = _progress(findings)
         if incomplete:
             return Badge(f"NOT YET: {done} of {planned} trainings on fresh seeds are done", "open")
-        return Badge(f"NO ANSWER: it takes best and {features.untreated} on three seeds or more", "open")
+        both = f"tuned values and {features.untreated_training}"
+        return Badge(f"NO ANSWER: it takes {both} on three seeds or more", "open")
     if gain == "below":
         return Badge(f"HARMS: {features.better} is better", "bad")
     if gain == "open":
@@ -200,7 +202,8 @@ def _loss(score: Score, lost: Estimate) -> str:
 
 
 def _missing(first: TargetVerdict) -> str:
-    return "trainings are missing" if first.done < first.planned else "it takes native and best on two seeds or more"
+    missing = first.done < first.planned
+    return "trainings are missing" if missing else "it takes values tuned on both datasets and two seeds or more"
 
 
 def _transfer_badge(findings: Findings, first: TargetVerdict) -> Badge:
@@ -233,7 +236,7 @@ def _lost(findings: Findings, first: TargetVerdict, nothing: str) -> Card:
     score = findings.spec.score
     limits, over = words.between(score, lost, sign=""), chosen_alike(first) if first.same else f"{lost.n} {first.units}"
     if not is_same_point(lost):
-        over = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
+        over = f"95 % CI {limits}, {over}" if limits else f"{over}, no interval"
     limit = f"the limit of {counted(score, first.verdict.margin)}"
     answers: dict[str, tuple[str, Tone]] = {
         "TRANSFERS": ("Nothing" if is_same_point(lost) else f"Within {limit}", "good"),

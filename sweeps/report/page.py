@@ -11,6 +11,8 @@ from sweeps.plan.identity import differing
 from sweeps.report import answer, choice, markdown, words
 from sweeps.report.document import Block, Bullets, Column, Figure, Fold, Heading, Paragraph, columns, table
 from sweeps.report.sentences import regret, sentence
+from sweeps.spec.model import Spec
+from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Paired, percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 from sweeps.terminal import p_value
@@ -118,7 +120,7 @@ def scores(findings: Findings, role: str) -> list[Block]:
     levels = [score.head(title) for title in ("validation", "test")]
     heads = columns("method", _names(findings), *levels, f"{score.less('this')}{score.behind}", text=2)
     leads = {item.name: item.points for item in findings.differences if item.dataset == dataset}
-    cells = [_cells(findings, row, leads.get(f"best - {row.method}")) for row in rows]
+    cells = [_cells(findings, role, row, leads.get(f"best - {row.method}")) for row in rows]
     if has_status:
         heads = (*heads, Column("status"))
         statuses = ("" if row.status == "done" else words.shortened(row.status) for row in rows)
@@ -126,9 +128,9 @@ def scores(findings: Findings, role: str) -> list[Block]:
     return [Heading(f"On {words.display_name(dataset)}", level=3), table(heads, cells)]
 
 
-def _cells(findings: Findings, row: Row, lead: Paired | None) -> list[str]:
+def _cells(findings: Findings, role: str, row: Row, lead: Paired | None) -> list[str]:
     return [
-        _method(findings, row),
+        _method(findings, role, row),
         "" if row.point is None else row.point.numbers(findings.spec.kind.space(findings.spec)),
         words.level(findings.spec.score, row.validation),
         words.level(findings.spec.score, row.test),
@@ -136,10 +138,10 @@ def _cells(findings: Findings, row: Row, lead: Paired | None) -> list[str]:
     ]
 
 
-def _method(findings: Findings, row: Row) -> str:
+def _method(findings: Findings, role: str, row: Row) -> str:
     """Return the label of a method with its key in `trials` and the CSV."""
     if row.kind == "teacher":
-        return row.method
+        return ", ".join(words.model(findings.spec, role, row))
     if row.kind == "arm":
         return f"{words.arm(findings.spec, row.method, row.dataset)} (`{row.method}`)"
     label = findings.spec.kind.report().display(row.method)
@@ -153,7 +155,8 @@ def _selected(findings: Findings) -> list[str]:
         arm, chosen = "best" if role == "source" else "native", findings.confirmed.get(role)
         text = "not confirmed yet"
         if chosen is not None:
-            text = f"{chosen.best.point.text()}; validation {words.level(findings.spec.score, chosen.best.accuracy)}"
+            score = findings.spec.score
+            text = f"{chosen.best.point.text()}; validation {words.level(score, chosen.best.accuracy, score.unit)}"
         items.append(f"`{arm}`, tuned on {words.display_name(findings.spec.role(role).dataset)}: {text}")
     items += [line for surface in findings.surfaces if (line := words.identified(surface, findings.spec))]
     return [*items, *findings.spec.kind.report().notes(findings.spec)]
@@ -164,10 +167,15 @@ def _outer(findings: Findings) -> list[Block]:
     score = findings.spec.score
     for target in findings.outer:
         names, space = _names(findings), findings.spec.kind.space(findings.spec)
-        regret = f"regret on {words.display_name(target.dataset)}"
+        regret = f"regret on {words.display_name(target.dataset)}{score.behind}"
         head = columns("search", f"best: {names}", f"native: {names}", regret, text=3)
         rows = (
-            (group.group, group.best.numbers(space), group.native.numbers(space), words.interval(score, group.regret))
+            (
+                _search(findings, group.group),
+                group.best.numbers(space),
+                group.native.numbers(space),
+                words.interval(score, group.regret),
+            )
             for group in target.groups
         )
         blocks.append(table(head, rows))
@@ -177,6 +185,14 @@ def _outer(findings: Findings) -> list[Block]:
     return blocks
 
 
+def _search(findings: Findings, tag: str) -> str:
+    """Return the number of a search, with its key in `trials` and the CSV."""
+    group, prepares = Group.parse(tag), findings.spec.kind.features.prepares
+    several = findings.spec.outer.teachers > 1
+    name = f"{prepares} {group.prepared + 1}, search {group.search + 1}" if several else f"{group.search + 1}"
+    return f"{name} (`{group.tag}`)" if group.tag else name
+
+
 def _names(findings: Findings) -> str:
     return ", ".join(label(name) for name in findings.spec.kind.space(findings.spec))
 
@@ -184,10 +200,16 @@ def _names(findings: Findings) -> str:
 def _controls(findings: Findings) -> list[Block]:
     if not findings.controls:
         return []
-    heads = columns("control", "dataset", "control - scratch", "best - control", text=2)
-    score = findings.spec.score
+    spec, score = findings.spec, findings.spec.score
+    leads = [f"{lead}{score.behind}" for lead in (f"control - {spec.kind.features.without}", score.less("control"))]
+    heads = columns("control", "dataset", *leads, text=2)
     rows = [
-        (row.arm, words.display_name(row.dataset), words.interval(score, row.gain), words.interval(score, row.beyond))
+        (
+            words.arm(spec, row.arm, row.dataset),
+            words.display_name(row.dataset),
+            words.interval(score, row.gain),
+            words.interval(score, row.beyond),
+        )
         for row in findings.controls
     ]
     return [Heading("Controls", level=3), table(heads, rows)]
@@ -219,16 +241,17 @@ def _machine(machine: Machine) -> str:
     return f"{machine.cpu}, {cores}; {versions}; commit {machine.commit or 'not from a checkout'}"
 
 
-def secondary_blocks(score: Score, questions: Sequence[Question]) -> list[Block]:
+def secondary_blocks(spec: Spec, questions: Sequence[Question]) -> list[Block]:
     if not questions:
         return []
+    score = spec.score
     tests = sum(question.p is not None for question in questions)
     differences = score.differences("test") if score.difference else f"of {score.differences('test')}"
     untested = "" if tests == len(questions) else " Identical trainings are not compared."
     adjusted = "the one question" if tests == 1 else f"all {tests} questions"
     return [
         Heading("Secondary questions", level=3),
-        table(_COLUMNS, [_question_cells(score, question) for question in questions]),
+        table(_COLUMNS, [_question_cells(spec, question) for question in questions]),
         Paragraph(
             f"Differences are {differences}, paired by seed. Holm's p adjusts for {adjusted}.{untested} BCa"
             f" intervals are given from {BCA_FROM} seeds on, sign-flip tests from {SIGN_FLIP_FROM} on; for the retained"
@@ -246,10 +269,11 @@ def answer_text(score: Score, answer: Answer) -> str:
     return f"{words.percent_interval(share.mean, share.low, share.high)} (n={share.n})"
 
 
-def _question_cells(score: Score, question: Question) -> list[str]:
-    bca = question.bca
+def _question_cells(spec: Spec, question: Question) -> list[str]:
+    score, bca, rival = spec.score, question.bca, question.rival
+    name = words.arm(spec, rival, question.dataset).removesuffix(", untuned") if rival else ""
     return [
-        question.name,
+        f"{question.name}{f': {score.less(name)}' if rival else ''}",
         words.display_name(question.dataset),
         answer_text(score, question.answer),
         p_value(question.p),

@@ -4,11 +4,12 @@ from sweeps.findings.findings import Findings
 from sweeps.findings.verdicts import TargetVerdict
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Advice
-from sweeps.report.words import counted, display_name, exact, interval, is_same_point
+from sweeps.report.words import counted, display_name, exact, interval, is_same_point, untreated_name
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import GAIN_LEVEL
 from sweeps.stats.estimates import FEWEST_RUNS, limits, percent
 from sweeps.stats.verdict import Nested, Verdict
+from sweeps.terminal import joined
 from sweeps.trainers.protocol import label
 
 
@@ -17,7 +18,8 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     datasets = f"{display_name(spec.source.dataset)} → {display_name(target.dataset)}"
     if verdict is None:
         return _no_verdict(findings, datasets, target)
-    prepared = " and ".join(dict.fromkeys(spec.kind.prepared(spec, role) for role in ("source", target.role)))
+    known = [spec.kind.prepared(spec, role) for role in ("source", target.role)]
+    prepared = joined(dict.fromkeys(spec.kind.report().display(display_name(name)) for name in known))
     one_each = f"one {spec.kind.features.prepares} each, {prepared}; " if prepared else ""
     if target.unit == "seed" and target.same:
         datasets += " (other searches may find other points)"
@@ -73,12 +75,12 @@ def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str
             f" continue with: {PORTABLE.line('launch', name)}"
         )
     lost = target.planned - target.done
-    untreated = spec.untreated_arm(target.role) if spec.transfer.margin_share else ""
-    arms = f"native, best and {untreated}" if untreated else "native and best"
+    needed = [f"values tuned on {display_name(dataset)}" for dataset in (target.dataset, spec.source.dataset)]
+    needed += [untreated_name(spec, target.role)] if spec.transfer.margin_share else []
     again = (
         f"; {lost} of {target.planned} trainings failed or were skipped: {PORTABLE.line('retry', name)}" if lost else ""
     )
-    return f"NO VERDICT on {datasets}: it needs the arms {arms} on at least two common seeds, which are missing{again}"
+    return f"NO VERDICT on {datasets}: it needs {joined(needed)} on at least two common seeds, which are missing{again}"
 
 
 def _meaning(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
@@ -86,10 +88,9 @@ def _meaning(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str
     bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", display_name(target.dataset)
     confirmed, source = findings.confirmed.get("source"), display_name(findings.spec.source.dataset)
     kind = findings.spec.kind  # parameters with a symbol represent a longer list
-    parameters = tuned = " and ".join(map(label, kind.features.symbols or kind.searched(findings.spec)))
+    parameters = tuned = joined(map(label, kind.features.symbols or kind.searched(findings.spec)))
     if confirmed is not None and target.unit == "seed":  # a verdict over searches is not about one point
-        best = confirmed.best.point
-        tuned = " and ".join(best.text().rsplit(", ", 1))
+        tuned = joined(confirmed.best.point.text().split(", "))
     tuned += f", tuned on {source},"
     if verdict.word == "TRANSFERS" and target.lost is not None and is_same_point(target.lost):
         return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"
@@ -98,7 +99,7 @@ def _meaning(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str
         return _meaning_by_advice(findings, verdict, tuned, margin, bound)
     if verdict.word == "FLAT":
         rivals = {"scratch": findings.spec.kind.features.without, "random": f"random {parameters}"}
-        others = " and ".join([f"{parameters} tuned on {source}", *(rivals[name] for name in verdict.within)])
+        others = joined([f"{parameters} tuned on {source}", *(rivals[name] for name in verdict.within)])
         little = counted(score, verdict.declared)
         return (
             f"{there} gains less than {little} ({bound}s) over {others} alike, so there is less than that to transfer"

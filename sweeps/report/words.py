@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -13,7 +14,7 @@ from sweeps.spec.model import Spec
 from sweeps.stats import advice, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, clipped, limits, percent
 from sweeps.stats.top import WORDS
-from sweeps.terminal import truncated
+from sweeps.terminal import joined, number_of, truncated
 from sweeps.trainers.protocol import Point, label
 from sweeps.trainers.score import Score
 
@@ -46,23 +47,24 @@ def percent_interval(mean: float, low: float, high: float) -> str:
     return f"{percent(mean):.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def level(score: Score, value: Estimate | None) -> str:
-    """Return a score with its interval, without unit: "97.41 ± 0.12 (n=10)".
+def level(score: Score, value: Estimate | None, unit: str = "") -> str:
+    """Return a score with its interval and perhaps a unit: "97.41 ± 0.12 (n=10)".
 
     If the interval leaves the bounds, write its clipped limits: "99.50 [98.00, 100.00] (n=3)".
     """
     if value is None:
         return ""
     ends, (lowest, highest) = limits(value), score.bounds
+    unit = f" {unit}".rstrip()
     if ends is None:
-        return f"{score.number(value.mean)} (n={value.n})"
+        return f"{score.number(value.mean)}{unit} (n={value.n})"
     low, high = sorted(score.level(end) for end in clipped(ends, score.bounds))
     mean, half = score.level(value.mean), score.scaled(ends[1] - value.mean)
     # As many decimals as the mean needs or, if it is narrow, the interval.
     digits = max(score.decimals(2, mean), score.decimals(0, half) if score.unit != "%" else 0)
     if ends[0] < lowest or ends[1] > highest:
-        return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] (n={value.n})"
-    return f"{mean:.{digits}f} ± {half:.{digits}f} (n={value.n})"
+        return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit} (n={value.n})"
+    return f"{mean:.{digits}f} ± {half:.{digits}f}{unit} (n={value.n})"
 
 
 def _digits(score: Score, value: Estimate, digits: int) -> int:
@@ -129,6 +131,12 @@ def difference(score: Score, value: Estimate) -> str:
     return ", ".join(filter(None, (mean_points(score, value), between(score, value))))
 
 
+def estimated(score: Score, value: Estimate) -> str:
+    """Return a difference with its unit and its interval, for a sentence: "0.9 points (95 % CI 0.4 to 1.4)"."""
+    ends = between(score, value, sign="")
+    return f"{amount(score, value, sign='')}{f' (95 % CI {ends})' if ends else ''}"
+
+
 def counted(score: Score, value: float) -> str:
     """Return a margin or another given amount with its unit: "1 point", "0.5 points"."""
     return score.amount(f"{value:.2g}" if value < 10 else f"{value:.3g}")
@@ -137,11 +145,6 @@ def counted(score: Score, value: float) -> str:
 def exact(score: Score, value: float, sign: str = "") -> str:
     """Return a bound or estimate of a difference for a sentence in full, without unit: "0.71"."""
     return f"{value:{sign}.{score.decimals(2, value)}f}"
-
-
-def joined(names: Sequence[str], word: str = "and") -> str:
-    *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def size(count: float) -> str:
@@ -174,26 +177,42 @@ def owner(spec: Spec, default: str | None) -> str:
     return spec.arm(known[0]).owner if known else "the"
 
 
+def default_name(spec: Spec, *, is_untuned: bool = False) -> str:
+    """Return the default that tuning is compared with, for a sentence: "Keras' default"."""
+    return f"{owner(spec, None)} {'untuned ' if is_untuned else ''}default"
+
+
+def strategy_name(spec: Spec, name: advice.StrategyName) -> str:
+    """Return a strategy other than tuning here, for a sentence: "values tuned on MNIST"."""
+    return default_name(spec) if name == "default" else f"values tuned on {display_name(spec.source.dataset)}"
+
+
+def untreated_name(spec: Spec, role: str) -> str:
+    """Return what gains on the dataset of a role are measured from, for a sentence."""
+    features = spec.kind.features
+    tuned = spec.untreated_arm(role) != features.untreated  # with a recipe chosen for it
+    return f"{'the best ' if tuned else ''}{features.untreated_training}"
+
+
 def compared_with(sweeps: Iterable[Findings]) -> tuple[str, str]:
     """Return what gains and tuning are compared with: "no distillation", "Keras' default"."""
     specs = [findings.spec for findings in sweeps]
     without = dict.fromkeys(spec.kind.features.without for spec in specs)
-    defaults = dict.fromkeys(f"{owner(spec, None)} default" for spec in specs)
-    return " or ".join(without), " or ".join(defaults)
+    defaults = dict.fromkeys(map(default_name, specs))
+    return joined(without, "or"), joined(defaults, "or")
 
 
 def searched(spec: Spec) -> str:
     """Return the searched parameters, for a sentence: "T and α", or "T, α and learning_rate"."""
     symbols = spec.kind.features.symbols
-    *first, last = (symbols.get(name, name) for name in spec.kind.searched(spec))
-    return f"{', '.join(first)} and {last}" if first else last
+    return joined(symbols.get(name, name) for name in spec.kind.searched(spec))
 
 
 def arm(spec: Spec, name: str, dataset: str) -> str:
     """Return the label of an arm on a dataset, as the spec names it."""
     source = spec.role("source").dataset
     label = spec.arm("native" if name == "best" and source == dataset else name).label
-    symbols = " and ".join(spec.kind.features.symbols.values()) or "values"
+    symbols = joined(spec.kind.features.symbols.values()) or "values"
     return label.format(source=display_name(source), dataset=display_name(dataset), symbols=symbols)
 
 
@@ -202,7 +221,7 @@ def model(spec: Spec, role: str, row: Row) -> tuple[str, str]:
     parts = spec.kind.report()
     if row.kind == "teacher":
         noun = spec.kind.features.prepares
-        return f"Its {noun}", parts.display(display_name(row.method.removeprefix(f"{noun} ")))
+        return noun.capitalize(), parts.display(display_name(row.method.removeprefix(f"{noun} ")))
     if row.kind == "baseline":
         return parts.display(row.method), parts.budget(spec, row.method)
     labels = {"best": "Student, distilled", spec.untreated_arm(role): "Student, labels only"}
@@ -226,18 +245,18 @@ def as_good(findings: Findings) -> list[str]:
             is_better = effect_direction(untuned) == "below"
             text = "is better than best" if is_better else "does as well as best, within the noise"
             whose, point = owner(findings.spec, default), findings.spec.arm(default).method
-            by = interval(findings.spec.score, untuned)
+            by = difference(findings.spec.score, untuned)
             lines.append(f"{display_name(dataset)}: {whose} default, {point} without any tuning, {text} ({by})")
         gain = findings.gain(role)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
-            without, by = findings.spec.kind.features.without, interval(findings.spec.score, gain)
+            without, by = findings.spec.kind.features.without, difference(findings.spec.score, gain)
             lines.append(f"{display_name(dataset)}: best does not measurably beat {without} ({by})")
     return lines
 
 
 def at_edge(point: Point, spec: Spec) -> str:
     """Return the ends of the searched ranges at which a point lies, such as "T = 1", or ""."""
-    return " and ".join(f"{label(name)} = {end:g}" for name, end in _ends_near(spec, point))
+    return joined(f"{label(name)} = {end:g}" for name, end in _ends_near(spec, point))
 
 
 def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
@@ -273,7 +292,7 @@ def parameter_effect_brief(surface: surfaces.Surface) -> str:
         return f"how much each parameter mattered: {surface.importances_missing}"
     if surface.further:
         return ""
-    both = " and ".join(map(label, surface.parameters))
+    both = joined(map(label, surface.parameters))
     if surface.top_missing:
         return f"whether {both} matter: {surface.top_missing}"
     if surface.top is None:
@@ -286,9 +305,11 @@ def parameter_effect_brief(surface: surfaces.Surface) -> str:
 
 
 def effects(findings: Findings) -> list[str]:
-    """Return `parameter_effect_brief` of each dataset that has one, with its name."""
-    brief = [(surface.dataset, parameter_effect_brief(surface)) for surface in findings.surfaces]
-    return [f"{display_name(dataset)}: {effect}" for dataset, effect in brief if effect]
+    """Return each different `parameter_effect_brief` with the datasets that have it."""
+    datasets = defaultdict[str, list[str]](list)
+    for surface in findings.surfaces:
+        datasets[parameter_effect_brief(surface)].append(display_name(surface.dataset))
+    return [f"{joined(names)}: {effect}" for effect, names in datasets.items() if effect]
 
 
 def parameter_effect(surface: surfaces.Surface, score: Score) -> str:
@@ -316,15 +337,15 @@ def parameter_effect(surface: surfaces.Surface, score: Score) -> str:
 def explained(findings: Findings) -> list[str]:
     lines = []
     for dataset, group in groupby(findings.controls, key=lambda control: control.dataset):
-        ran, row, without = list(group), findings.spec.arm, findings.spec.kind.features.without
-        by = interval(findings.spec.score, ran[0].best)
-        gain, same = ran[0].best, [f"`{item.arm}` ({row(item.arm).control})" for item in ran if item.explains]
+        ran, spec = list(group), findings.spec
+        gain, without = ran[0].best, spec.kind.features.without
+        by = estimated(spec.score, gain)
+        same = [f"{arm(spec, item.arm, dataset)} ({spec.arm(item.arm).control})" for item in ran if item.explains]
         if gain.low is None or gain.low <= 0:
+            by = difference(spec.score, gain)
             text = f"best does not measurably beat {without} ({by}): the controls have nothing to explain"
         elif same:
-            text = (
-                f"best gains {by} over {without}, but at least half of that is gained by {' and '.join(same)} as well"
-            )
+            text = f"best gains {by} over {without}, but at least half of that is gained by {joined(same)} as well"
         else:
             text = f"best gains {by} over {without}, and no control is shown to gain half of that"
         lines.append(f"{display_name(dataset)}: {text}")
@@ -348,8 +369,8 @@ def _levels(findings: Findings) -> str:
         levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
         together = f"; {sum(levels):.3g} % in all" if len(levels) > 1 else ""
         return f"one-sided, {', '.join(f'{level:.3g} %' for level in levels)}{together}"
-    tested = [strategy for strategy in advice.LEVELS if strategy != "elsewhere" or findings.verdicts]
-    text = ", ".join(f"{strategy} {percent(advice.LEVELS[strategy]):.3g} %" for strategy in tested)
+    spec, tested = findings.spec, [name for name in advice.LEVELS if name != "elsewhere" or findings.verdicts]
+    text = ", ".join(f"{strategy_name(spec, name)} {percent(advice.LEVELS[name]):.3g} %" for name in tested)
     parts = [f"{percent(part):.3g} %" for part in advice.LOOKS[transfer.looks]]
     shared = f", shared by {len(findings.choices)} targets" if len(findings.choices) > 1 else ""
     looks = f"; the evaluations take {', '.join(parts)} of it" if len(parts) > 1 else ""
@@ -359,7 +380,7 @@ def _levels(findings: Findings) -> str:
 def _look(look: load.Look) -> str:
     assert look.first_read is not None  # findings contain only looks that have begun
     searches = f", {look.searches} searches" if look.searches > 1 else ""
-    plan = f"{look.seeds} seeds{searches}, spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
+    plan = f"{number_of(look.seeds, 'seed')}{searches}, spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
     return f"Evaluation {look.number}: {plan}, test set first read {_time(look.first_read)}"
 
 

@@ -22,6 +22,7 @@ from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.advice import StrategyName, level_of
 from sweeps.stats.estimates import percent
 from sweeps.stats.verdict import RULE
+from sweeps.terminal import joined
 from sweeps.trainers.arms import Arm
 from sweeps.trainers.protocol import Point, TrainerKind
 from sweeps.trainers.score import Score
@@ -76,7 +77,7 @@ class Spec(tables.SpecModel):
     def _whole(self) -> "Spec":
         names = [self.role(name).dataset for name in self.roles]
         if len(set(names)) < len(names):
-            keys = " and ".join(f"{name}.dataset" for name in self.roles)
+            keys = joined(f"{name}.dataset" for name in self.roles)
             raise ValueError(f"{keys} must differ: transfer is between two datasets")
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
@@ -90,7 +91,7 @@ class Spec(tables.SpecModel):
         if not self.targets and not set(needed) <= set(self.arms("source")):
             raise ValueError(
                 f"transfer.source_arms has {', '.join(self.transfer.source_arms)}; with one dataset the answer compares"
-                f" {' and '.join(needed)}, so it must have {'both' if len(needed) > 1 else 'it'}"
+                f" {joined(needed)}, so it must have {'both' if len(needed) > 1 else 'it'}"
             )
         for own in (self, self.further):
             if own.confirm.top > own.search.trials:
@@ -198,7 +199,7 @@ class Spec(tables.SpecModel):
         if self.targets:
             tested.append(("elsewhere", "values from elsewhere"))
         levels = [f"{name} at {percent(level_of(key, **plan)):.3g} %" for key, name in tested]
-        return f"which tests {' and '.join(levels)}"
+        return f"which tests {joined(levels)}"
 
     @property
     def confirm_trainings(self) -> int:

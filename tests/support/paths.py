@@ -9,9 +9,9 @@ REPOSITORY = SUPPORT.parent.parent
 MADE = "KD_SWEEPS_TEST_MADE"  # the variable with the folder of sweeps that all processes of a session share
 
 
-def clean_environment(*more: str) -> dict[str, str]:
-    """Return the variables of this process except those that begin with KD_SWEEPS, OPTUNA or one of `more`."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", *more))}
+def clean_environment(*prefixes: str) -> dict[str, str]:
+    """Return the variables of this process except those that begin with KD_SWEEPS, OPTUNA or one of `prefixes`."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", *prefixes))}
 
 
 def programs(folder: Path) -> Path:

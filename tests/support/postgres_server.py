@@ -67,13 +67,13 @@ class PostgresServer:
         """Return the stdout of one of Postgres' programs, run as the server's user."""
         # Files, not pipes: the started server inherits them, and a pipe would be read until the server ends.
         with tempfile.TemporaryFile() as out:
-            done = subprocess.run(
+            process = subprocess.run(
                 [self._bin / program, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=self._user,
                 cwd=self._data.parent, timeout=60, check=False,
             )  # fmt: skip
             out.seek(0)
             text = out.read().decode()
-        assert done.returncode == 0, text + (self._log.read_text() if self._log.exists() else "")
+        assert process.returncode == 0, text + (self._log.read_text() if self._log.exists() else "")
         return text
 
     def start(self) -> None:

@@ -86,11 +86,11 @@ class SlurmCluster:
 
     def run(self, *command: str) -> str:
         """Return the output of one of Slurm's programs."""
-        done = subprocess.run(
+        process = subprocess.run(
             command, env=os.environ | self.variables, capture_output=True, text=True, timeout=60, check=False
         )
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        return done.stdout
+        assert process.returncode == 0, f"{command}: {process.stderr}"
+        return process.stdout
 
     def start(self) -> None:
         """Start both daemons; return once the node accepts jobs."""
@@ -119,8 +119,8 @@ class SlurmCluster:
 
     def members(self, *, job: int | None = None) -> dict[str, str]:
         """Return the members that have not ended, such as "12_3", with their states."""
-        listed = self.run("squeue", "--noheader", "--array", "--format=%F_%K %F %T")
-        rows = [line.split() for line in listed.splitlines()]
+        output = self.run("squeue", "--noheader", "--array", "--format=%F_%K %F %T")
+        rows = [line.split() for line in output.splitlines()]
         return {member: state for member, array, state in rows if job in (None, int(array))}
 
     def clear(self) -> None:

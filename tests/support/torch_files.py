@@ -33,9 +33,9 @@ def storage(key: str, count: int, kind: str) -> bytes:
     return group(text("storage"), f"ctorch\n{kind}Storage\n".encode(), text(key), text("cpu"), integer(count), b"N")
 
 
-def tensor(where: bytes, sizes: Sequence[int], strides: Sequence[int]) -> bytes:
+def tensor(reference: bytes, sizes: Sequence[int], strides: Sequence[int]) -> bytes:
     windows = [group(*map(integer, numbers)) for numbers in (sizes, strides)]
-    return REBUILD + group(where + pickle.BINPERSID, integer(0), *windows, pickle.NEWFALSE, DICT) + pickle.REDUCE
+    return REBUILD + group(reference + pickle.BINPERSID, integer(0), *windows, pickle.NEWFALSE, DICT) + pickle.REDUCE
 
 
 def saved(arrays: Mapping[str, Array]) -> bytes:

@@ -53,7 +53,7 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
         Its exit code, and the lines it printed on both streams together.
     """
     path = f"{programs(folder / '.bin')}:{os.environ['PATH']}"
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         cwd=folder,
         env=clean_environment() | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": path},
@@ -62,8 +62,8 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
         text=True,
         check=False,
     )
-    output = done.stdout.replace(str(folder), "/home/me").rstrip("\n")
-    return done.returncode, output.split("\n") if output else []
+    output = process.stdout.replace(str(folder), "/home/me").rstrip("\n")
+    return process.returncode, output.split("\n") if output else []
 
 
 def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:

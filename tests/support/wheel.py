@@ -9,12 +9,14 @@ PACKAGES = ("kd", "storage", "sweeps")
 
 
 def run(
-    *command: str | Path, folder: Path, codes: tuple[int, ...] = (0,), **more: str
+    *command: str | Path, folder: Path, codes: tuple[int, ...] = (0,), **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command outside the clone; its exit code must be one of `codes`."""
-    kept = clean_environment("PYTHONPATH")
-    done = subprocess.run(
-        [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False
+    env = clean_environment("PYTHONPATH")
+    process = subprocess.run(
+        [str(word) for word in command], cwd=folder, env=env | variables, capture_output=True, text=True, check=False
     )
-    assert done.returncode in codes, f"{command}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done
+    assert process.returncode in codes, (
+        f"{command}: {process.returncode}\n{process.stdout[-2000:]}\n{process.stderr[-2000:]}"
+    )
+    return process

@@ -17,6 +17,7 @@ from sweeps.report import choice, words
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import StrategyName
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, differences, estimate, percent
+from sweeps.terminal import joined
 from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import ACCURACY, Score
 
@@ -167,7 +168,7 @@ def plane(findings: Findings) -> Plane | None:
 def parameters(spec: Spec) -> str:
     """Return the parameters of the plane in words: "T and α"."""
     names, symbols = [*ranges(spec)][:PLANE], spec.kind.features.symbols
-    return " and ".join(symbols.get(name, name) for name in names) if len(names) == PLANE else "values"
+    return joined(symbols.get(name, name) for name in names) if len(names) == PLANE else "values"
 
 
 def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:

@@ -10,11 +10,11 @@ from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import LIFT, SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
-from sweeps.terminal import truncated
+from sweeps.terminal import joined, truncated
 from sweeps.trainers.score import Score
 
 NAME, NARROW = "forest", "forest-narrow"
-ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
+ALT = "What each sweep gains, and how the sweeps differ, with 95 % CIs"
 
 _LONGEST = 24  # characters of a row's name
 _MOST_PAIRS = 30  # per dataset; more are only in the table
@@ -87,11 +87,11 @@ def draw_panels(drawn: Sequence[Panel], score: Score, *, phone: bool = False) ->
 def caption(comparison: Compared) -> str:
     lines = any(limits(mark.value) for panel in panels(comparison) for mark in panel.marks)
     what = (
-        "Dot and line: mean and 95 % interval over training seeds, or searches for a regret over several."
+        "Dot and line: mean and 95 % CI over training seeds, or searches for a regret over several."
         if lines
         else "Dot: mean; fewer than three seeds give no interval."
     )
-    tested = " and ".join(dict.fromkeys(sweep.spec.kind.features.tested for sweep in comparison.sweeps))
+    tested = joined(dict.fromkeys(sweep.spec.kind.features.tested for sweep in comparison.sweeps))
     return f"{what} Vertical line: no difference. Measured on {tested} that were not used for any choice."
 
 

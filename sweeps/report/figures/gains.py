@@ -11,6 +11,7 @@ from sweeps.report.figures import data
 from sweeps.report.figures.style import LIFT, SMALL, column, frame, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
+from sweeps.terminal import number_of
 
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and vermillion marks
 _BESIDE = 0.75  # how far the frame reaches for single seeds beyond means and intervals, relative to their span
@@ -115,11 +116,11 @@ def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
 
 def gains_caption(marks: Sequence[data.GainMark]) -> str:
     counts = sorted({mark.mean.n for mark in marks})
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds = f"{'' if len(counts) == 1 else f'{counts[0]} to '}{number_of(counts[-1], 'training seed')}"
     left_out, beyond = outside(marks)
-    what = "Line: mean and 95 % interval over" if any(limits(mark.mean) for mark in marks) else "Large dot: mean of"
+    what = "Line: mean and 95 % CI over" if any(limits(mark.mean) for mark in marks) else "Large dot: mean of"
     return (
-        f"{what} {seeds} training seeds, each compared with {marks[0].untreated} of"
+        f"{what} {seeds}, each compared with {marks[0].untreated} of"
         f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
         f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Measured on {marks[0].tested} that were not"
         " used for any choice."
@@ -130,5 +131,5 @@ def regret_caption(marks: Sequence[data.RegretMark]) -> str:
     several = len(marks[0].searches) > 1
     over = "searches and their seeds" if several else "training seeds"
     dots = " Small dots: one search on each dataset." if several else ""
-    what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in marks) else "Large dot: mean"
+    what = "Line: mean and 95 % CI" if any(limits(mark.mean) for mark in marks) else "Large dot: mean"
     return f"{what} over {over}.{dots} To pass, the whole line must stay left of the margin."

@@ -43,7 +43,7 @@ def _traces(mark: GainMark) -> Iterator[go.Scatter]:
     ends, colour = limits(mark.mean), ARM_COLOURS.get(mark.arm, GREY)
     half = ends[1] - mark.mean.mean if ends else 0.0
     yield _dots(mark.seeds, label, "one seed", {"symbol": "line-ns-open", "color": GREY, "opacity": 0.6})
-    mean = _dots([mark.mean.mean], label, "mean, 95 % interval", {"size": 11, "color": colour})
+    mean = _dots([mark.mean.mean], label, "mean, 95 % CI", {"size": 11, "color": colour})
     yield mean.update(error_x={"array": [half], "color": colour})
 
 

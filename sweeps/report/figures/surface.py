@@ -14,10 +14,13 @@ from sweeps.report.figures.data import BLACK, BLUE, GREY, SCALE, VERMILLION, Axi
 from sweeps.report.figures.style import NARROW_WIDTH, SMALL, logarithmic, panels
 from sweeps.report.words import display_name, percent_interval
 from sweeps.stats.top import SIDE, WORDS, Top
+from sweeps.terminal import joined
 from sweeps.trainers.score import Score
 
 _MAP = LinearSegmentedColormap.from_list("accuracy", SCALE)
 _Look: TypeAlias = dict[str, Any]
+_CHARACTER = 0.018  # width of a character of a label, as a fraction of a panel
+_HIGH, _STEPS = 250, 12  # height of a panel in points; how often a label is moved away from its point
 _WIDE_GOOD, _SAME_PLACE = 0.1, 0.5  # fractions of the search space, and of the smaller good region
 
 
@@ -83,7 +86,8 @@ def caption(plane: Plane) -> str:
         else "Every trial is a single run; too few searches for a fitted surface."
     )
     best = "; ".join(_highest(plane.score, search) for search in plane.surfaces)
-    return f"{how} Best single runs of the first search, partly luck: {best}."
+    by = f"validation {plane.score.name}"
+    return f"{how} Best single runs of the first search by {by}, partly luck: {best}."
 
 
 def _highest(score: Score, search: Surface) -> str:
@@ -142,7 +146,7 @@ def _marks(search: Surface, plane: Plane) -> list[_Mark]:
             names.setdefault(place, []).append(display_name(dataset))
             colour = VERMILLION if dataset == source else BLUE
             looks.setdefault(place, _dot("", "*", 16, colour, "white"))
-    labels = {place: f"tuned on {' and '.join(there)}" for place, there in names.items()}
+    labels = {place: f"tuned on {joined(there)}" for place, there in names.items()}
     for number, (label, point) in enumerate(plane.defaults):
         place = (float(point[x.name]), float(point[y.name]))
         marker, size = _UNTUNED[number % len(_UNTUNED)]
@@ -152,18 +156,21 @@ def _marks(search: Surface, plane: Plane) -> list[_Mark]:
 
 
 def _points(axes: Axes, marks: Sequence[_Mark]) -> None:
-    """Draw the points, each with a label where no other label is close."""
-    used: list[tuple[float, float]] = []
-    for (x, y), label, look in sorted(marks, key=lambda mark: mark[0][1]):
+    """Draw the points, each with a label close to it that covers no other label and no point."""
+    placed = axes.transData + axes.transAxes.inverted()
+    points = [tuple(placed.transform(place)) for place, _, _ in marks]
+    taken = [(across - 0.03, across + 0.03, along - 0.035, along + 0.035) for across, along in points]
+    for (across, along), ((x, y), label, look) in sorted(zip(points, marks, strict=True), key=lambda item: -item[0][1]):
         axes.plot(x, y, **{**look, "label": "_"}, zorder=6, clip_on=False)
-        across, along = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
-        shift = 9.0
-        while any(abs(along + shift / 250 - other) < 0.055 and abs(across - there) < 0.7 for there, other in used):
-            shift += 4.0
-        if along + shift / 250 > 0.97:
-            shift = -18.0
-        used.append((across, along + shift / 250))
-        side = "left" if across < 0.5 else "right"
+        boxes = {
+            (side, shift): _box(across, along + shift / _HIGH, len(label) if side == "left" else -len(label))
+            for step in range(_STEPS)
+            for shift in (9 + 4 * step, -18 - 4 * step)
+            for side in (("left", "right") if across < 0.5 else ("right", "left"))
+        }
+        free = (where for where, box in boxes.items() if _is_inside(box) and not any(_meet(box, o) for o in taken))
+        side, shift = next(free, next(iter(boxes)))
+        taken.append(boxes[side, shift])
         text = axes.annotate(
             label,
             (x, y),
@@ -171,11 +178,30 @@ def _points(axes: Axes, marks: Sequence[_Mark]) -> None:
             textcoords="offset points",
             ha=side,
             fontsize=SMALL + 1,
+            color=BLACK if look["mfc"] == "white" else look["mfc"],
             bbox=_LABEL,
             zorder=7,
             annotation_clip=False,
         )
         text.set_in_layout(False)
+
+
+_Box: TypeAlias = tuple[float, float, float, float]  # left, right, low, high, as fractions of a panel
+
+
+def _box(across: float, low: float, characters: int) -> _Box:
+    """Return the place of a label; characters: below 0 if it ends at `across`."""
+    left, right = sorted((across, across + _CHARACTER * characters))
+    return left, right, low, low + 10 / _HIGH
+
+
+def _is_inside(box: _Box) -> bool:
+    left, right, low, high = box
+    return min(left, low) >= 0 and max(right, high) <= 1
+
+
+def _meet(box: _Box, other: _Box) -> bool:
+    return box[0] < other[1] and other[0] < box[1] and box[2] < other[3] and other[2] < box[3]
 
 
 def _contours(axes: Axes, search: Surface, plane: Plane) -> Any:

@@ -26,7 +26,7 @@ class Commands:
         self._changed = changed
         self._programs = programs(folder / "programs")
 
-    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a container."""
         home = {
             "HOME": str(self._folder),
@@ -34,15 +34,15 @@ class Commands:
             "PYTHONPATH": str(REPOSITORY),
             "KD_SWEEPS_CACHE": str(self._folder / "cache"),
         }
-        return clean_environment("KERAS") | home | dict(own) | self._changed
+        return clean_environment("KERAS") | home | dict(variables) | self._changed
 
     @contextmanager
-    def start(self, words: Sequence[str], own: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    def start(self, words: Sequence[str], variables: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
         """Start a command line; at the end it is killed with its children if it still runs."""
         process = subprocess.Popen(
             list(words),
             cwd=self._folder,
-            env=self.environment(own),
+            env=self.environment(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -55,9 +55,9 @@ class Commands:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
-    def run(self, words: Sequence[str], own: Mapping[str, str]) -> tuple[int, str]:
+    def run(self, words: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
         """Run a command line to its end; return exit code and output."""
-        with self.start(words, own) as process:
+        with self.start(words, variables) as process:
             output = process.communicate()[0]
             return process.returncode, output
 

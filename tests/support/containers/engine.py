@@ -31,10 +31,10 @@ class Docker:
 
     def run(self, *words: str, timeout_s: float = 600, cwd: Path | None = None, text: str | None = None) -> str:
         """Return a command's stdout; Failed where it does not exit with 0 in time."""
-        done = self.call(*words, timeout_s=timeout_s, cwd=cwd, text=text)
-        if done.returncode != 0:
-            raise Failed(f"docker {' '.join(words)}: {(done.stdout + done.stderr)[-3000:]}")
-        return done.stdout
+        process = self.call(*words, timeout_s=timeout_s, cwd=cwd, text=text)
+        if process.returncode != 0:
+            raise Failed(f"docker {' '.join(words)}: {(process.stdout + process.stderr)[-3000:]}")
+        return process.stdout
 
     def call(
         self, *words: str, timeout_s: float = 600, cwd: Path | None = None, text: str | None = None
@@ -71,9 +71,9 @@ def engine() -> Iterator[Docker]:
     """Return an engine to build and run in; NoEngine where none can be started."""
     if shutil.which("docker") is None:
         raise NoEngine(f"no docker on the PATH; on Debian, as root: {TO_INSTALL}")
-    given = Docker(dict(os.environ))
-    if given.answers():
-        yield given
+    docker = Docker(dict(os.environ))
+    if docker.answers():
+        yield docker
     elif "DOCKER_HOST" in os.environ:
         raise NoEngine(f"no engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}")
     elif os.geteuid() != 0 or shutil.which("dockerd") is None:

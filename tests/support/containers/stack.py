@@ -59,10 +59,10 @@ class Stack:
 
     def run(self, *words: str, timeout_s: float = 600) -> str:
         """Return the output of a compose command; Failed where it does not exit with 0."""
-        done = self.call(*words, timeout_s=timeout_s)
-        if done.returncode != 0:
-            raise Failed(f"compose {' '.join(words)}: {(done.stdout + done.stderr)[-3000:]}")
-        return done.stdout
+        process = self.call(*words, timeout_s=timeout_s)
+        if process.returncode != 0:
+            raise Failed(f"compose {' '.join(words)}: {(process.stdout + process.stderr)[-3000:]}")
+        return process.stdout
 
     def containers(self, service: str) -> list[str]:
         """Return the containers of a service, including ended ones."""
@@ -73,8 +73,8 @@ class Stack:
         return answer
 
     def logs(self) -> str:
-        done = self.call("logs", "--no-color", "--timestamps", "--tail", "60")
-        return done.stdout + done.stderr
+        process = self.call("logs", "--no-color", "--timestamps", "--tail", "60")
+        return process.stdout + process.stderr
 
     def write(self) -> None:
         """Write the files that compose reads in addition to ours; workers get the rights they have on Kubernetes."""
@@ -95,10 +95,10 @@ def _program(docker: Docker) -> list[str]:
 @contextmanager
 def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
     """Prepare a stack that is not up yet; removed at the end with its volumes."""
-    made = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
-    made.write()
+    services = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
+    services.write()
     try:
-        yield made
+        yield services
     finally:
         with contextlib.suppress(Failed):
-            made.run("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "20")
+            services.run("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "20")

@@ -68,18 +68,18 @@ STAND_INS = {"python": PYTHON, "postgres": POSTGRES, "prom/prometheus": PROMETHE
 @contextmanager
 def base_images(docker: Docker, *images: str) -> Iterator[bool]:
     """Provide images of these names until the end; yields whether some are stand-ins, which are then removed."""
-    made: list[str] = []
+    stand_ins: list[str] = []
     try:
         for image in images:
             if not docker.has(image) and not _pull(docker, image):
                 if not docker.has(BASE):
-                    made.append(BASE)
+                    stand_ins.append(BASE)
                     _bootstrap(docker)
-                made.append(image)
+                stand_ins.append(image)
                 _build(docker, image)
-        yield bool(made)
+        yield bool(stand_ins)
     finally:
-        for image in reversed(made):
+        for image in reversed(stand_ins):
             docker.call("image", "rm", "--force", image)
 
 
@@ -96,15 +96,15 @@ def _bootstrap(docker: Docker) -> None:
         raise NoEngine("no image hub answers, and there is no mmdebstrap for stand-ins: apt-get install mmdebstrap")
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-base-") as folder:
         packed = f"{folder}/base.tar"
-        done = subprocess.run(
+        process = subprocess.run(
             ["mmdebstrap", "--variant=minbase", "--include=ca-certificates", _release(), packed],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode != 0:
-            raise Failed(f"mmdebstrap: {done.stderr[-3000:]}")
+        if process.returncode != 0:
+            raise Failed(f"mmdebstrap: {process.stderr[-3000:]}")
         docker.run("import", packed, BASE)
 
 

@@ -36,9 +36,9 @@ def write(path: Path, text: str) -> Path:
 
 def values(trainer: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
     """Return the values of a small spec: four trials, three searches, one dataset, gains counted from alpha = 1."""
-    own = {"kind": "custom", "untreated": {"alpha": 1.0}, "space": SPACE, "defaults": {"default": DEFAULT}}
+    defaults = {"kind": "custom", "untreated": {"alpha": 1.0}, "space": SPACE, "defaults": {"default": DEFAULT}}
     base = {
-        "trainer": own | dict(trainer),
+        "trainer": defaults | dict(trainer),
         "source": {"dataset": "here"},
         "search": {"trials": 4, "sampler": "qmc"},
         "confirm": {"rounds": [[2, 1]]},
@@ -49,6 +49,6 @@ def values(trainer: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
 
 
 def spec(trainer: Mapping[str, Any], **tables: Any) -> CustomSpec:
-    made = parse(values(trainer, **tables), new=True)
-    assert isinstance(made, CustomSpec)
-    return made
+    custom_spec = parse(values(trainer, **tables), new=True)
+    assert isinstance(custom_spec, CustomSpec)
+    return custom_spec

@@ -37,8 +37,8 @@ def duel(
         late_s: delay of the first opponent in the last round; earlier rounds have less. Without it, an opponent whose
             move is faster would win every round.
     """
-    one, other = [pool.submit(_play, url, moves, late) for moves, late in ((first, late_s), (second, 0.0))]
-    return one.result(), other.result()
+    futures = [pool.submit(_play, url, moves, late) for moves, late in ((first, late_s), (second, 0.0))]
+    return futures[0].result(), futures[1].result()
 
 
 def _meet(barrier: Barrier) -> None:

@@ -58,11 +58,11 @@ def set_on_connect(engine: Engine, name: str, value: str) -> None:
 
 def errors_of(engine: Engine) -> list[str]:
     """Collect every error of the server, refused connections included: its SQLSTATE, if any, and its text."""
-    seen: list[str] = []
+    errors: list[str] = []
 
     @event.listens_for(engine, "handle_error")
     def note(context: sqlalchemy.ExceptionContext) -> None:
         error = context.original_exception
-        seen.append(f"{getattr(error, 'sqlstate', None)} {error}")
+        errors.append(f"{getattr(error, 'sqlstate', None)} {error}")
 
-    return seen
+    return errors

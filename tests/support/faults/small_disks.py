@@ -73,9 +73,9 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[SmallDisk]:
         raise CannotMount("only root can mount a small disk")
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CannotMount(done.stderr.strip())
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise CannotMount(process.stderr.strip())
     try:
         yield SmallDisk(folder)
     finally:

@@ -32,8 +32,8 @@ GIVE_UP_S = 300.0  # 200 tasks take 10 to 40 s; a load that hangs must fail
 
 def storm_spec(**changes: Any) -> Spec:
     """Return a spec of 200 tasks over seven stages; a dead worker is noticed after 1.5 s, and any number may die."""
-    given = {"search.trials": 44, "transfer.seeds": 10, "lease.interval_s": 0.5, "lease.grace_s": 1.0}
-    spec = override(before("tiny"), given | {"retry.lost_worker": 0, "retry.database": 0} | changes)
+    defaults = {"search.trials": 44, "transfer.seeds": 10, "lease.interval_s": 0.5, "lease.grace_s": 1.0}
+    spec = override(before("tiny"), defaults | {"retry.lost_worker": 0, "retry.database": 0} | changes)
     assert len(make_plan(spec).tasks) == 200 or changes
     return spec
 

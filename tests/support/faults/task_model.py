@@ -113,10 +113,10 @@ class Model:
 
     def resume(self) -> int:
         self.state = "active"
-        again = [task for task in self.tasks if task.state == "cancelled"]
-        for task in again:
+        cancelled_tasks = [task for task in self.tasks if task.state == "cancelled"]
+        for task in cancelled_tasks:
             task.state = "waiting"
-        return len(again)
+        return len(cancelled_tasks)
 
     def cancel(self) -> int:
         self.state = "cancelled"
@@ -146,12 +146,12 @@ class Model:
         return [task for task in self.tasks if task.state in ("failed", "skipped")]
 
     def retry(self, added: Sequence[ModelTask]) -> None:
-        again = self.failed()
-        touched = {task.phase for task in [*again, *added]}
+        failed_tasks = self.failed()
+        touched = {task.phase for task in [*failed_tasks, *added]}
         for phase in self.phases.values():
             if phase.state in ("failed", "skipped") or (phase.state == "closed" and phase.name in touched):
                 phase.state = "blocked"
-        for task in again:
+        for task in failed_tasks:
             task.state, task.retries_reset_at = "waiting", len(task.attempts)
         self.tasks += added
         self.revision += bool(added)

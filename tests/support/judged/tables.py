@@ -58,8 +58,8 @@ def wandb() -> str:
     rows: list[Sequence[object]] = []
     for method, values in SCORES.items():
         for seed, value in enumerate(values):
-            own = (f"{method}-{seed}", "", "finished", "-", "me", "", "2026-11-13T09:48:11.000Z", 9910 + seed, "")
-            rows.append((*own, 64, 0.001, method, seed, "./data", 3 + seed, 10, 0.1 * seed, value, 1 - value))
+            cells = (f"{method}-{seed}", "", "finished", "-", "me", "", "2026-11-13T09:48:11.000Z", 9910 + seed, "")
+            rows.append((*cells, 64, 0.001, method, seed, "./data", 3 + seed, 10, 0.1 * seed, value, 1 - value))
     rows.append((*("kd-4", "", "crashed", "-", "me", "", "", 3, ""), 64, 0.001, "kd", 4, "./data", 1, 1, 0.9, "", ""))
     return table(WANDB, rows, quoted=True)
 
@@ -68,7 +68,7 @@ def mlflow() -> str:
     rows: list[Sequence[object]] = []
     for alpha, values in ((1.0, SCORES["none"]), (0.5, SCORES["kd"])):
         for seed, value in enumerate(values):
-            own = (
+            cells = (
                 f"{alpha}{seed}",
                 1,
                 "FINISHED",
@@ -76,7 +76,7 @@ def mlflow() -> str:
                 "2026-11-30 17:02:06+00:00",
                 "2026-11-30 17:02:07+00:00",
             )
-            rows.append((*own, value, alpha, 0.001, seed, "me", f"bold-fish-{seed}", "LOCAL", "train.py"))
+            rows.append((*cells, value, alpha, 0.001, seed, "me", f"bold-fish-{seed}", "LOCAL", "train.py"))
     rows.append((*("z", 1, "FAILED", "./artifacts", "", ""), "", 1.0, 0.001, 4, "me", "grey-owl", "LOCAL", "train.py"))
     return table(MLFLOW, rows)
 

@@ -49,12 +49,12 @@ def accuracies(
         "transfer#target.default-keras": below(first + untuned, spread=0.0),
         "transfer#target.random": below(first + gain, spread=0.0),
     }
-    for number, one in enumerate([first, *further]):
+    for number, search_regret in enumerate([first, *further]):
         key = f"transfer@t0s{number}" if number else "transfer"
         planted_arms |= {
             f"{key}#target.native": NATIVE,
-            f"{key}#target.best": below(one),
-            f"{key}#target.scratch": below(one + gain, spread=0.0),
+            f"{key}#target.best": below(search_regret),
+            f"{key}#target.scratch": below(search_regret + gain, spread=0.0),
         }
     return planted_arms
 

@@ -43,8 +43,8 @@ def _finish(url: sqlalchemy.URL) -> None:
             return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 100)})
         return outcome
 
-    for more in (False, True):
-        if more:
+    for is_extended in (False, True):
+        if is_extended:
             extend(resolved, "s", trials=0, seeds=1)
         with drawn_at_the_end(resolved), Worker(DatabaseBackend.open(resolved, "s"), run=run) as worker:
             assert worker.work() == 0

@@ -66,10 +66,10 @@ def top_once(runs: Sequence[Run]) -> Top:
     return _fitted(tuple(runs))
 
 
-def found(spec: Spec, run: Planted, **how: Any) -> Findings:
+def make_findings(spec: Spec, run: Planted, **options: Any) -> Findings:
     """Return the findings of such a sweep; arguments as of `stored`."""
     with mock.patch("sweeps.stats.response.top", top_once):
-        return findings(stored(spec, run, **how))
+        return findings(stored(spec, run, **options))
 
 
 def stored(
@@ -105,7 +105,7 @@ def stored(
 def trials(spec: Spec, run: Planted) -> list[TrialRow]:
     """Return the rows of such a sweep, finished and with sampled points."""
     worked = _Worked(spec, run if callable(run) else planted(run), "", "waiting", "", True)
-    rows = SimpleNamespace(task_records=lambda *_, **how: list(worked.records.values()))
+    rows = SimpleNamespace(task_records=lambda *_, **__: list(worked.records.values()))
     with mock.patch("sweeps.query.listing.queries", rows):
         return trial_rows(_NOWHERE, _sweep(spec, "s"))
 
@@ -114,9 +114,9 @@ def _sweep(spec: Spec, name: str) -> SweepRecord:
     return SweepRecord(1, name, 1, spec.as_dict(), spec.fingerprint, {}, "active", _CREATED, None, "identity")
 
 
-def told(findings: Findings) -> dict[str, str]:
+def render_texts(findings: Findings) -> dict[str, str]:
     """Return every text about a sweep except its figures, by place."""
-    secondary = secondary_blocks(findings.spec.score, questions(findings))
+    secondary = secondary_blocks(findings.spec, questions(findings))
     blocks = page(findings, secondary=secondary, methods=[methods.section(findings)])
     return {
         "html": re.sub("<style>.*?</style>", "", html(blocks, title="s", figures={}), flags=re.DOTALL),

@@ -39,7 +39,7 @@ def chosen(
     gain: float = 2.6,
     spec: Spec = CHOSEN,
     others: Mapping[str, Sequence[float]] = MappingProxyType({}),
-    **how: Any,
+    **options: Any,
 ) -> Findings:
     """Return the findings of such a sweep by rule 3.
 
@@ -47,28 +47,28 @@ def chosen(
         default, elsewhere: points lost against tuning on the target, of all searches or of each.
         gain: points that tuning there gains over training without a teacher.
         others: what both lose on a further target.
-        how: as of `stored`.
+        options: as of `stored`.
     """
     planted: dict[str, Points] = {"transfer#source": [BASE + 20] * SEEDS}
     every = {"target": (default, elsewhere)} | {role: (lost, lost) for role, lost in others.items()}
     for number in range(spec.outer.searches):
-        there, own = BASE + NOISE[number % len(NOISE)], [0.5, -0.5, 0.0][:SEEDS]
+        native, seed_offsets = BASE + NOISE[number % len(NOISE)], [0.5, -0.5, 0.0][:SEEDS]
         for role, (untuned, best) in every.items():
             key = f"transfer@t0s{number}#{role}" if number else f"transfer#{role}"
             lost = {"native": 0.0, "default-keras": _of(untuned, number), "best": _of(best, number)}
             # The score without a teacher does not depend on the search.
-            below = {arm: there - value for arm, value in lost.items()} | {"scratch": BASE - gain}
-            planted |= {f"{key}.{arm}": [value + seed for seed in own] for arm, value in below.items()}
-    return judged(spec, planted, **how)
+            below = {arm: native - value for arm, value in lost.items()} | {"scratch": BASE - gain}
+            planted |= {f"{key}.{arm}": [value + seed for seed in seed_offsets] for arm, value in below.items()}
+    return judged(spec, planted, **options)
 
 
-def judged(spec: Spec, planted: Mapping[str, Points], **how: Any) -> Findings:
+def judged(spec: Spec, planted: Mapping[str, Points], **options: Any) -> Findings:
     """Return the findings by rule 3 of a sweep with those accuracies, each search with all arms."""
     repeated = {key: replace(ARMS[key], repeats=True) for key in ("default-keras", "scratch")}
     with mock.patch.dict(ARMS, repeated), mock.patch("sweeps.stats.response.top", top_once):
-        done = stored(spec, planted, **how)
-        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2})
-        return findings(replace(done, spec=done.spec.model_copy(update={"transfer": transfer})))
+        sweep = stored(spec, planted, **options)
+        transfer = sweep.spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2})
+        return findings(replace(sweep, spec=sweep.spec.model_copy(update={"transfer": transfer})))
 
 
 def _of(lost: float | Sequence[float], number: int) -> float:

@@ -42,19 +42,19 @@ def _spec(changes: Mapping[str, Any]) -> Spec:
     return override(COMPARED, {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def told(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> Findings:
+def make_member(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> Findings:
     """Return the findings of one of them, without a storage."""
-    return builders.found(_spec(changes), arms(best), until=until, name=name)
+    return builders.make_findings(_spec(changes), arms(best), until=until, name=name)
 
 
 @cache
 def family() -> dict[str, Findings]:
     """Findings of "base", "same" (0 points), "worse" (1), "better" (-2) and "other" (-2, other seeds)."""
     members = [
-        told("base"),
-        told("same", lower(0.0)),
-        told("worse", lower(1.0)),
-        told("better", lower(-2.0)),
-        told("other", lower(-2.0), seed=1, training__learning_rate=0.002),
+        make_member("base"),
+        make_member("same", lower(0.0)),
+        make_member("worse", lower(1.0)),
+        make_member("better", lower(-2.0)),
+        make_member("other", lower(-2.0), seed=1, training__learning_rate=0.002),
     ]
     return {findings.name: findings for findings in members}

@@ -27,8 +27,8 @@ def planted(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) 
             "baselines#autokeras": {"bytes": 900_000, "latency_ms_p50": 0.4, "test_accuracy": 0.74},
             "baselines#mobilenet": {"bytes": 1_200_000, "latency_ms_p50": 0.8, "test_accuracy": 0.73},
         }
-        more = {"latency_ms_p95": 1.0, "images_per_s": 1000.0, "macs": 2_000_000}
-        measured = MeasureOutcome(models={key: Measured(**one, **more) for key, one in models.items()})
+        timings = {"latency_ms_p95": 1.0, "images_per_s": 1000.0, "macs": 2_000_000}
+        measured = MeasureOutcome(models={key: Measured(**model, **timings) for key, model in models.items()})
         return Outcome(score=0.2, values=measured, attrs={})
     if claim.row.stage == "transfer":
         values |= {"val_accuracy": 0.7, "test_accuracy": 0.69}

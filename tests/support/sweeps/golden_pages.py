@@ -21,7 +21,7 @@ from sweeps.usecases.create import freeze
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps import costed_sweeps
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
-from tests.support.sweeps.builders import Planted, found, trials
+from tests.support.sweeps.builders import Planted, make_findings, trials
 from tests.support.sweeps.chosen_sweeps import chosen
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms, lower
 from tests.support.sweeps.reported_sweeps import REPORTED, run
@@ -36,14 +36,14 @@ _DAY = 24 * 60 * 60.0
 def _compared() -> dict[str, str]:
     better = override(COMPARED, {"training.learning_rate": 0.002})
     planted = {"base": (COMPARED, arms(BASE)), "better": (better, arms(lower(-2.0)))}
-    sweeps = [_fixed(_found(spec, tests, name=name)) for name, (spec, tests) in planted.items()]
+    sweeps = [_fixed(_make_findings(spec, tests, name=name)) for name, (spec, tests) in planted.items()]
     comparison = compare(list(planted), sweeps)
     pages = files(comparison, long_csv([(name, spec, trials(spec, tests)) for name, (spec, tests) in planted.items()]))
     return _stored({"brief.txt": f"{compared_brief(comparison, columns=WIDTH)}\n", **pages})
 
 
 def _half_way() -> dict[str, str]:
-    begun = _found(REPORTED, run, until="transfer#target.best.2")
+    begun = _make_findings(REPORTED, run, until="transfer#target.best.2")
     at_work = ("target", "best", 2)
     trainings = [
         replace(training, row=replace(training.row, state="running"))
@@ -56,13 +56,13 @@ def _half_way() -> dict[str, str]:
 
 # The pages of a sweep as they are written now, by their path in its folder.
 SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
-    "target": lambda: _report(_found(REPORTED, run)),
-    "alone": lambda: _report(_found(override(REPORTED, {"target": None}), run)),
-    "repeats": lambda: _report(_found(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))),
+    "target": lambda: _report(_make_findings(REPORTED, run)),
+    "alone": lambda: _report(_make_findings(override(REPORTED, {"target": None}), run)),
+    "repeats": lambda: _report(_make_findings(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))),
     "half-way": _half_way,
     "compared": _compared,
     "chosen": lambda: _text_of(_report(chosen(answers.NEAR, answers.NONE))),
-    "costed": lambda: _text_of(_report(_found(costed_sweeps.SPEC, costed_sweeps.planted))),
+    "costed": lambda: _text_of(_report(_make_findings(costed_sweeps.SPEC, costed_sweeps.planted))),
     "words": lambda: answers.pages() | sections.pages() | judgements.pages(),
 }
 
@@ -76,8 +76,8 @@ def _text_of(pages: dict[str, str]) -> dict[str, str]:
     return {name: pages[name] for name in ("brief.txt", "report.md", "figures.sha256")}
 
 
-def _found(spec: Spec, planted: Planted, **how: str) -> Findings:
-    return found(freeze(spec), planted, sampled=True, **how)
+def _make_findings(spec: Spec, planted: Planted, **options: str) -> Findings:
+    return make_findings(freeze(spec), planted, sampled=True, **options)
 
 
 def _report(findings: Findings) -> dict[str, str]:

@@ -118,11 +118,13 @@ def worked(
         with contextlib.suppress(SystemExit):
             work(to, up_to(stop_at, runner) if stop_at else runner, name=name)
 
-    known = repr(run) if isinstance(run, Mapping) else f"{run.__module__}.{getattr(run, '__qualname__', '<locals>')}"
-    if "<locals>" in known:
+    runner_name = (
+        repr(run) if isinstance(run, Mapping) else f"{run.__module__}.{getattr(run, '__qualname__', '<locals>')}"
+    )
+    if "<locals>" in runner_name:
         make(at)
     else:
-        made_once(("worked", name, spec.model_dump_json(), known, stop_at), at, make)
+        made_once(("worked", name, spec.model_dump_json(), runner_name, stop_at), at, make)
     return at
 
 
@@ -152,6 +154,6 @@ def answer_of(url: sqlalchemy.URL | str, name: str = "s") -> str | None:
 def violations(url: sqlalchemy.URL | str, name: str = "s") -> list[str]:
     """Return the audit's violations; with trials in memory, without those about trials."""
     with open_sweep(url, name) as (engine, sweep):
-        kept = sqlalchemy.inspect(engine).has_table("trials")
-        result = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))
+        has_trials = sqlalchemy.inspect(engine).has_table("trials")
+        result = audit(engine, sweep) if has_trials else judge(read_rows(engine, sweep.id, with_trials=False))
         return [finding.text for finding in result.violations]

@@ -8,9 +8,9 @@ from tests.support.old_storages import DATA
 
 _COMMIT = "dfc4004"
 RULE_2 = {
-    made["spec"]["preset"]: of_distillation(parse(made["spec"], origin=_COMMIT))
-    for made in json.loads((DATA / "plans.json").read_text())
-    if made["commit"] == _COMMIT
+    entry["spec"]["preset"]: of_distillation(parse(entry["spec"], origin=_COMMIT))
+    for entry in json.loads((DATA / "plans.json").read_text())
+    if entry["commit"] == _COMMIT
 }
 
 

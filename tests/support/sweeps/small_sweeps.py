@@ -100,10 +100,10 @@ def reach_of(url: str) -> Reach:
     return Service(url, "worker-token-0123456789") if url.startswith("http") else resolve(url)
 
 
-def wait_until(reached: Callable[[], T], what: str, seconds: float = 60, *, every_s: float = 0.02) -> T:
-    """Return the first truthy value of `reached`; fail with `what` when there is none in time."""
+def wait_until(reached: Callable[[], T], failure: str, seconds: float = 60, *, every_s: float = 0.02) -> T:
+    """Return the first truthy value of `reached`; fail with `failure` when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := reached()):
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, failure
         time.sleep(every_s)
     return value

@@ -124,13 +124,13 @@ def overlap(module: ModuleType, first: Callable[[], object], second: Callable[[]
     module.write = write_slowly  # type: ignore[attr-defined]
     try:
         with ThreadPoolExecutor(2) as threads:
-            one = threads.submit(first)
+            first_run = threads.submit(first)
             assert written.wait(30)
-            other = threads.submit(second)
+            second_run = threads.submit(second)
             time.sleep(0.1)  # by now it waits for a lock, or has passed without one
             second_waits.set()
-            one.result(30)
-            other.result(30)
+            first_run.result(30)
+            second_run.result(30)
     finally:
         module.write = write  # type: ignore[attr-defined]
 

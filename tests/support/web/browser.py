@@ -30,10 +30,10 @@ class Browser:
         paper = folder / "page.pdf"
         command = [*self._command, "--no-pdf-header-footer", f"--print-to-pdf={paper}", address]
         subprocess.run(command, capture_output=True, check=True, timeout=120)
-        done = subprocess.run(
+        process = subprocess.run(
             ["pdftotext", "-layout", paper, "-"], capture_output=True, text=True, check=True, timeout=60
         )
-        return done.stdout.removesuffix("\f").split("\f")
+        return process.stdout.removesuffix("\f").split("\f")
 
     def screenshot(self, address: str, path: Path) -> None:
         command = [*self._command, f"--screenshot={path}", address]

@@ -170,12 +170,12 @@ def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Ser
     words = ["--all", "--port", "0"]
     if file := _file_of(tokens, folder):
         words += ["--tokens", str(file)]
-    own = clean_environment() | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    env = clean_environment() | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     lines: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "serve", *words],
         cwd=folder,
-        env=own,
+        env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -22,7 +22,7 @@ from sweeps.report.words import as_good
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import describe_details, describe_plan, needed_elsewhere
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.chosen_sweeps import CHOSEN, chosen, judged
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points
 from tests.support.sweeps.presets import before
@@ -81,17 +81,19 @@ PLANS: Mapping[str, Spec] = {
 
 
 def _seeds(regret: float = 0.5, changes: Changes | None = None, **planted: float) -> Callable[[], Findings]:
-    return lambda: found(override(OVER_SEEDS, changes or {}), accuracies(regret, **planted))
+    return lambda: make_findings(override(OVER_SEEDS, changes or {}), accuracies(regret, **planted))
 
 
 def _searches(regrets: Points, changes: Changes | None = None) -> Callable[[], Findings]:
-    return lambda: found(override(OVER_SEARCHES, changes or {}), accuracies(regrets))
+    return lambda: make_findings(override(OVER_SEARCHES, changes or {}), accuracies(regrets))
 
 
 def _defaults(above: float) -> Callable[[], Findings]:
     """Best is 4 points above Keras' default; keras.io's, which decides, is `above` points above native."""
     spec = override(OVER_SEEDS, {"transfer.target_arms": [*OVER_SEEDS.transfer.target_arms, "default-keras-io"]})
-    return lambda: found(spec, {"transfer#target.default-keras-io": [n + above for n in NATIVE]} | accuracies(0.5))
+    return lambda: make_findings(
+        spec, {"transfer#target.default-keras-io": [n + above for n in NATIVE]} | accuracies(0.5)
+    )
 
 
 def _without_noise_of_seeds() -> Findings:
@@ -99,7 +101,7 @@ def _without_noise_of_seeds() -> Findings:
     for arm in [arm for arm in planned if arm.endswith(".best")]:
         mean = sum(native - best for native, best in zip(NATIVE, planned[arm], strict=True)) / len(NATIVE)
         planned[arm] = [native - mean for native in NATIVE]
-    return found(OVER_SEARCHES, planned)
+    return make_findings(OVER_SEARCHES, planned)
 
 
 def _of_files() -> Findings:
@@ -124,8 +126,8 @@ OLDER: Worded = {
     "flat": _seeds(-0.5, gain=0.0),
     "undecided": _seeds(1.0),
     "undecided, no look left": _seeds(1.0, ONE_LOOK),
-    "undecided at the margin itself": lambda: found(OVER_SEEDS, AT_THE_MARGIN),
-    "undecided, little gained": lambda: found(OVER_SEEDS, LITTLE),
+    "undecided at the margin itself": lambda: make_findings(OVER_SEEDS, AT_THE_MARGIN),
+    "undecided, little gained": lambda: make_findings(OVER_SEEDS, LITTLE),
     "distilling not shown to help": _seeds(gain=0.5),
     "distilling harms": _seeds(gain=-5.0),
     "the default as good": _seeds(untuned=0.5),
@@ -148,9 +150,9 @@ OLDER: Worded = {
     "two seeds, the default as good": _seeds(0.5, {"transfer.seeds": 2}, untuned=0.0),
     "one seed": _seeds(0.5, {"transfer.seeds": 1, "transfer.target_arms": ["best", "native"]}),
     "without native": _seeds(0.5, {"transfer.target_arms": ["best", "scratch"]}),
-    "half way": lambda: found(OVER_SEEDS, accuracies(3.5), until="transfer#target.best.3"),
-    "native failed": lambda: found(OVER_SEEDS, accuracies(), broken="transfer#target.native"),
-    "one training failed": lambda: found(OVER_SEEDS, accuracies(3.5), broken="transfer#target.default-keras.1"),
+    "half way": lambda: make_findings(OVER_SEEDS, accuracies(3.5), until="transfer#target.best.3"),
+    "native failed": lambda: make_findings(OVER_SEEDS, accuracies(), broken="transfer#target.native"),
+    "one training failed": lambda: make_findings(OVER_SEEDS, accuracies(3.5), broken="transfer#target.default-keras.1"),
     "files as datasets": _of_files,
 }
 
@@ -173,9 +175,9 @@ def _alone(scratch: float, default: float, changes: Changes | None = None, **fur
     until = further.pop("until", "")
     arms = {"best": BEST, "scratch": below(scratch), "default-keras": below(default)}
     arms |= {name.replace("_", "-"): below(points) for name, points in further.items()}
-    own = [arm for arm in arms if arm != "scratch-tuned"]  # added where settings of the training are searched
-    spec = override(ONE_DATASET, {"transfer.source_arms": own, **(changes or {})})
-    return lambda: found(spec, arms, until=until)
+    source_arms = [arm for arm in arms if arm != "scratch-tuned"]  # added where settings of the training are searched
+    spec = override(ONE_DATASET, {"transfer.source_arms": source_arms, **(changes or {})})
+    return lambda: make_findings(spec, arms, until=until)
 
 
 RATE = {"search.space": {"learning_rate": [0.001, 0.01]}}
@@ -222,12 +224,12 @@ def _few(searches: int) -> Callable[[], Findings]:
 def _changed(make: Callable[[], Findings], **changes: Any) -> Callable[[], Findings]:
     """Return the findings with other values of their only choice."""
 
-    def made() -> Findings:
+    def make_changed() -> Findings:
         findings = make()
         (role,) = findings.choices
         return replace(findings, choices=(replace(role, **changes),))
 
-    return made
+    return make_changed
 
 
 def _without(default: bool) -> Callable[[], Findings]:

@@ -82,11 +82,11 @@ def pages() -> dict[str, str]:
     """Return the judgements, each as its page."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "runs.csv")
-        return {"judged.md": "\n".join(f"<!-- {name} -->\n\n{_page(path, *asked)}\n" for name, asked in JUDGED.items())}
+        return {"judged.md": "\n".join(f"<!-- {name} -->\n\n{_page(path, *case)}\n" for name, case in JUDGED.items())}
 
 
-def _page(path: Path, content: str, how: Mapping[str, Any]) -> str:
+def _page(path: Path, content: str, options: Mapping[str, Any]) -> str:
     path.write_text(content, encoding="utf-8")
-    question = Question(**how)
+    question = Question(**options)
     with read_csv(str(path)) as rows:
         return markdown.text(words.page(judge(read_runs(rows, question), question))).replace(str(path), path.name)

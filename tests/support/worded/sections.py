@@ -16,7 +16,7 @@ from sweeps.report.page import scores, searches
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.planted_sweeps import planted
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
@@ -53,19 +53,19 @@ def _without_weights(claim: AnyJob, params: dict[str, Any], on_step: Callable[[]
 
 def _of_three_teachers() -> Findings:
     # All three searches have one teacher here, so the number has no interval.
-    findings = found(OVER_SEARCHES, accuracies((3.2, 3.5, 3.8)))
+    findings = make_findings(OVER_SEARCHES, accuracies((3.2, 3.5, 3.8)))
     return replace(findings, spec=override(findings.spec, {"outer.teachers": 3}))
 
 
 NUMBERS: Mapping[str, Callable[[], Findings]] = {
-    "one seed": lambda: found(override(OVER_SEEDS, {"transfer.seeds": 1}), accuracies(0.5)),
-    "a training failed": lambda: found(OVER_SEEDS, accuracies(0.5), broken="transfer#target.random.1"),
-    "a baseline cannot run here": lambda: found(OVER_SEEDS, _without_weights),
-    "a learning rate is searched": lambda: found(
+    "one seed": lambda: make_findings(override(OVER_SEEDS, {"transfer.seeds": 1}), accuracies(0.5)),
+    "a training failed": lambda: make_findings(OVER_SEEDS, accuracies(0.5), broken="transfer#target.random.1"),
+    "a baseline cannot run here": lambda: make_findings(OVER_SEEDS, _without_weights),
+    "a learning rate is searched": lambda: make_findings(
         override(OVER_SEEDS, {"search.space": {"learning_rate": [0.001, 0.01]}}), accuracies(0.5)
     ),
     "three teachers": _of_three_teachers,
-    "before the search on the target": lambda: found(OVER_SEEDS, {}, until="native.search"),
+    "before the search on the target": lambda: make_findings(OVER_SEEDS, {}, until="native.search"),
 }
 
 
@@ -75,7 +75,7 @@ def pages() -> dict[str, str]:
 
 
 def _methods() -> Iterator[str]:
-    sweep = found(REPORTED, run, until="search#1")
+    sweep = make_findings(REPORTED, run, until="search#1")
     known = _sentences(sweep)
     for name, changes in METHODS.items():
         sentences = _sentences(replace(sweep, spec=override(REPORTED, changes)))

@@ -40,17 +40,17 @@ def test_an_engine_is_made_from_a_request(name: str) -> None:
     maker = extensions.load("engines", name)
     first = next(iter(inspect.signature(maker).parameters.values()))
     assert first.annotation is Request
-    made = maker if inspect.isclass(maker) else typing.get_type_hints(maker)["return"]
-    assert {member for member in vars(Engine) if not member.startswith("_")} <= set(dir(made)) | set(
-        getattr(made, "__annotations__", ())
+    engine_class = maker if inspect.isclass(maker) else typing.get_type_hints(maker)["return"]
+    assert {member for member in vars(Engine) if not member.startswith("_")} <= set(dir(engine_class)) | set(
+        getattr(engine_class, "__annotations__", ())
     )
 
 
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_tracker_is_called_as_the_protocol_says(name: str) -> None:
-    wanted = inspect.signature(Tracker.__call__)
-    (_, *parameters) = wanted.parameters.values()
-    assert inspect.signature(extensions.load("trackers", name)) == wanted.replace(parameters=parameters)
+    signature = inspect.signature(Tracker.__call__)
+    (_, *parameters) = signature.parameters.values()
+    assert inspect.signature(extensions.load("trackers", name)) == signature.replace(parameters=parameters)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -73,8 +73,8 @@ def _distributions(*extras: str) -> set[str]:
     names: set[str] = set()
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
     for requirement in map(Requirement, lines):
-        own = requirement.name == "kd-sweeps"
-        names |= _distributions(*requirement.extras) if own else {canonicalize_name(requirement.name)}
+        is_own = requirement.name == "kd-sweeps"
+        names |= _distributions(*requirement.extras) if is_own else {canonicalize_name(requirement.name)}
     return names
 
 

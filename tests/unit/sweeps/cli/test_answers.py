@@ -53,9 +53,9 @@ def test_best_of_a_smoke_test_begins_with_a_warning() -> None:
 
 
 def test_the_page_about_own_losses_shows_what_best_prints_for_one() -> None:
-    shown = formula("/home/me/my_losses.py:loss")
-    assert f"`{shown}`" in (DOCS / "how-to" / "own-loss.md").read_text(encoding="utf-8")
-    assert shown in " ".join(describe_best(replace(BEST, loss=shown)).split())
+    loss = formula("/home/me/my_losses.py:loss")
+    assert f"`{loss}`" in (DOCS / "how-to" / "own-loss.md").read_text(encoding="utf-8")
+    assert loss in " ".join(describe_best(replace(BEST, loss=loss)).split())
 
 
 def test_if_the_dashboard_shows_the_same_point_best_says_so() -> None:
@@ -64,10 +64,10 @@ def test_if_the_dashboard_shows_the_same_point_best_says_so() -> None:
 
 
 def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
-    two = describe_best(replace(BEST, accuracy=Estimate(0.974, 0.6, 1.3, 2)))
-    assert "validation   97.40 %, n=2, no interval\n" in two
+    two_seeds = describe_best(replace(BEST, accuracy=Estimate(0.974, 0.6, 1.3, 2)))
+    assert "validation   97.40 %, n=2, no interval\n" in two_seeds
     single = replace(BEST.incumbent, point=at(12.345, 0.12345), trial_number=144)
-    one = replace(
+    unconfirmed = replace(
         BEST,
         accuracy=Estimate(0.974, None, None, 1),
         confirmed=False,
@@ -75,7 +75,7 @@ def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
         answer_hash=None,
         incumbent=single,
     )
-    lines = describe_best(one).splitlines()
+    lines = describe_best(unconfirmed).splitlines()
     assert lines[3:5] == [
         "validation   97.40 %, n=1: UNCONFIRMED, the best single search trial 144: T = 12.35, alpha = 0.1235,",
         "             98.10 % (n=1)",
@@ -145,16 +145,16 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
 def test_with_many_searched_parameters_trials_fit_a_terminal_and_a_pipe_gets_every_column(
     request: pytest.FixtureRequest,
 ) -> None:
-    searched = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
+    parameters = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
     row = _row("search#3", "done")
-    row = {key: row[key] for key in ("task", "state", "trial", "dataset", "temperature", "alpha")} | searched | row
+    row = {key: row[key] for key in ("task", "state", "trial", "dataset", "temperature", "alpha")} | parameters | row
     head = describe_trials([row], scored="accuracy").splitlines()[0]
-    assert set(searched) <= set(head.split())
+    assert set(parameters) <= set(head.split())
     request.getfixturevalue("terminal")
-    head, printed = describe_trials([row], scored="accuracy").splitlines()
+    head, line = describe_trials([row], scored="accuracy").splitlines()
     assert head.split()[:4] == ["task", "state", "T", "alpha"]
     assert head.split()[-2:] == ["score", "test"]
-    assert 60 < max(len(head), len(printed)) <= 80
+    assert 60 < max(len(head), len(line)) <= 80
 
 
 LONG = "sweep-" * 12

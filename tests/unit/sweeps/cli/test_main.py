@@ -90,9 +90,9 @@ BAD = [
 def test_bad_input_gives_a_one_line_error_and_leaves_no_file(
     kd_sweeps: KdSweeps, tmp_path: Path, arguments: list[str], code: int, words: list[str]
 ) -> None:
-    got, out, err = kd_sweeps(*arguments)
+    exit_code, out, err = kd_sweeps(*arguments)
     line = err.splitlines()[-1]
-    assert (got, out) == (code, "")
+    assert (exit_code, out) == (code, "")
     assert line.startswith("kd-sweeps: ")
     for word in words:
         assert word in line
@@ -162,10 +162,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(kd_sweeps: KdSweeps, tmp_p
     assert "work     3,795 trainings, about 12,000 core-minutes" in out.splitlines()
     assert err == "dry run: nothing written; to create it, repeat without --dry-run\n"
     assert len((out + err).splitlines()) == 7
-    code, more, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "40", "--dry-run", "-v")
-    assert (code, more.startswith(out)) == (0, True)
-    assert "loss     alpha*CE(labels)" in more
-    assert "transfer#target.native.5" in more
+    code, details, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "40", "--dry-run", "-v")
+    assert (code, details.startswith(out)) == (0, True)
+    assert "loss     alpha*CE(labels)" in details
+    assert "transfer#target.native.5" in details
     assert files(tmp_path) == set()
 
 
@@ -237,8 +237,8 @@ def test_without_a_password_the_url_is_part_of_the_line() -> None:
 
 
 def test_the_place_of_another_worker_depends_on_the_kind_of_storage() -> None:
-    for url, where in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
-        assert next_commands("s", resolve(url))[1].endswith(f"# one more worker, {where}")
+    for url, place in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
+        assert next_commands("s", resolve(url))[1].endswith(f"# one more worker, {place}")
 
 
 def test_with_a_password_the_environment_holds_the_url() -> None:

@@ -15,8 +15,8 @@ def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatc
     (tmp_path / "sub" / "train").write_text("a", encoding="utf-8")
     long = "x" * 5000 + ".y"
     command = f"sh adam conf.yaml sub sub/train ~nobody/x.py {long} {{seed}}"
-    kept = shlex.split(frozen("trainer.command", command))
-    assert kept == [
+    words = shlex.split(frozen("trainer.command", command))
+    assert words == [
         "sh",
         "adam",
         f"{tmp_path}/conf.yaml",
@@ -26,8 +26,8 @@ def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatc
         long,
         "{seed}",
     ]
-    assert frozen("trainer.command", shlex.join(kept)) == shlex.join(kept), "a frozen command stays as it is"
-    assert scripts(shlex.join(kept)) == [tmp_path / "conf.yaml", tmp_path / "sub" / "train"]
+    assert frozen("trainer.command", shlex.join(words)) == shlex.join(words), "a frozen command stays as it is"
+    assert scripts(shlex.join(words)) == [tmp_path / "conf.yaml", tmp_path / "sub" / "train"]
 
 
 def test_system_programs_and_binary_files_are_not_hashed(tmp_path: Path) -> None:

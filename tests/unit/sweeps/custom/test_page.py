@@ -8,7 +8,7 @@ from sweeps.plan import jobs
 from sweeps.trainers.protocol import Point
 from sweeps.workers.runner import Outcome
 from tests.support.custom.specs import spec
-from tests.support.sweeps.builders import found, told
+from tests.support.sweeps.builders import make_findings, render_texts
 
 CHOICES = {
     "command": "./train.sh",
@@ -31,7 +31,7 @@ def run(job: jobs.AnyJob, params: dict[str, Any], steps: Any) -> Outcome:
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, str]:
-    return told(found(spec(CHOICES, source={"dataset": "my {x}"}), run))
+    return render_texts(make_findings(spec(CHOICES, source={"dataset": "my {x}"}), run))
 
 
 def test_a_page_names_the_points_that_the_spec_declares(page: dict[str, str]) -> None:
@@ -46,7 +46,7 @@ def test_a_page_notes_before_the_answer_that_there_was_no_test(page: dict[str, s
     note = "This training has no test: the comparison uses validation scores"
     assert note in page["page"].partition("\n# ")[0]
     tested = spec(CHOICES | {"command": "./train.sh {test}"})
-    with_test = told(found(tested, run))
+    with_test = render_texts(make_findings(tested, run))
     assert tested.kind.features.tested == "test data"
     assert note not in with_test["page"]
     assert spec(CHOICES).kind.features.tested == "fresh seeds"

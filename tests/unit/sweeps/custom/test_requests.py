@@ -21,30 +21,30 @@ ALPHA = {"trainer.untreated.alpha": 1.0}
 OWN: dict[str, Any] = {"train": "./train.py:train", "space": {"alpha": [0.0, 1.0]}, "changes": ALPHA}
 
 
-def made(**given: Any) -> Spec:
-    return SpecRequest(**{**OWN, **given}).spec()
+def own_spec(**options: Any) -> Spec:
+    return SpecRequest(**{**OWN, **options}).spec()
 
 
 def test_everything_not_given_is_as_in_preset_quick() -> None:
-    own, quick = made(), preset("quick")
-    assert isinstance(own, CustomSpec)
-    assert (own.confirm, own.outer) == (quick.confirm, quick.outer)
-    assert (own.search.trials, own.search.sampler) == (quick.search.trials, quick.search.sampler)
-    assert (own.transfer.seeds, own.transfer.margin_share) == (quick.transfer.seeds, quick.transfer.margin_share)
-    assert [own.role(role).dataset for role in own.roles] == ["data"]
+    custom, quick = own_spec(), preset("quick")
+    assert isinstance(custom, CustomSpec)
+    assert (custom.confirm, custom.outer) == (quick.confirm, quick.outer)
+    assert (custom.search.trials, custom.search.sampler) == (quick.search.trials, quick.search.sampler)
+    assert (custom.transfer.seeds, custom.transfer.margin_share) == (quick.transfer.seeds, quick.transfer.margin_share)
+    assert [custom.role(role).dataset for role in custom.roles] == ["data"]
 
 
 def test_datasets_can_have_any_name() -> None:
-    two = made(source="small", targets=["large", "huge"])
-    assert [two.role(role).dataset for role in two.roles] == ["small", "large", "huge"]
-    one = SpecRequest(base=two, dataset="other").spec()
-    assert [one.role(role).dataset for role in one.roles] == ["other"]
+    two_targets = own_spec(source="small", targets=["large", "huge"])
+    assert [two_targets.role(role).dataset for role in two_targets.roles] == ["small", "large", "huge"]
+    one_target = SpecRequest(base=two_targets, dataset="other").spec()
+    assert [one_target.role(role).dataset for role in one_target.roles] == ["other"]
 
 
 def test_the_training_of_a_spec_can_be_replaced() -> None:
-    own = SpecRequest(base=made(), command="./train.sh {alpha}").spec()
-    assert isinstance(own, CustomSpec)
-    assert (own.trainer.train, own.trainer.command) == ("", "./train.sh {alpha}")
+    custom = SpecRequest(base=own_spec(), command="./train.sh {alpha}").spec()
+    assert isinstance(custom, CustomSpec)
+    assert (custom.trainer.train, custom.trainer.command) == ("", "./train.sh {alpha}")
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -65,9 +65,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_conflicting_options_give_a_one_line_error(case: str) -> None:
-    given, text = REFUSED[case]
+    options, text = REFUSED[case]
     with pytest.raises(SpecError) as error:
-        made(**given)
+        own_spec(**options)
     assert text in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -94,15 +94,15 @@ def test_a_parameter_given_twice_is_refused() -> None:
 
 
 def test_create_refuses_a_parameter_named_like_a_column_of_the_records(tmp_path: Path, kd_sweeps: Commands) -> None:
-    own = ["--train-command", "true", "--space", "loss=0.0:1.0", "--set", "trainer.untreated.loss=1.0"]
-    code, _, err = kd_sweeps("create", "s", *own)
+    options = ["--train-command", "true", "--space", "loss=0.0:1.0", "--set", "trainer.untreated.loss=1.0"]
+    code, _, err = kd_sweeps("create", "s", *options)
     assert code == 2
     assert "trainer.space: got 'loss', which is a column in the records of a sweep; give this" in err
 
 
 def test_a_plan_gives_no_duration(tmp_path: Path, kd_sweeps: Commands) -> None:
-    own = ["--train-command", "true {depth}", "--space", "depth=0:9", "--set", "transfer.margin=1", "--dataset", "mine"]
-    code, out, err = kd_sweeps("create", "s", *own, "--dry-run")
+    options = ["--train-command", "true {depth}", "--space", "depth=0:9", "--set", "transfer.margin=1"]
+    code, out, err = kd_sweeps("create", "s", *options, "--dataset", "mine", "--dry-run")
     assert code == 0, err
     assert "search   depth 0 to 9 in whole numbers: 6 trials, 8 searches\n" in out
     assert "data     mine\n" in out

@@ -51,10 +51,10 @@ def test_every_spelling_of_a_parameter_is_read() -> None:
     "trainer", [FUNCTION, COMMAND, FUNCTION | {"score": {"name": "loss", "direction": "minimize"}}]
 )
 def test_a_spec_is_read_back_from_its_toml_and_from_the_storage(trainer: dict[str, Any]) -> None:
-    made = spec(trainer)
-    assert parse(values_of(to_toml(made))) == made
-    assert parse(made.as_dict()).fingerprint == made.fingerprint
-    assert override(made, {"search.trials": 7}).trainer == made.trainer
+    original = spec(trainer)
+    assert parse(values_of(to_toml(original))) == original
+    assert parse(original.as_dict()).fingerprint == original.fingerprint
+    assert override(original, {"search.trials": 7}).trainer == original.trainer
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,14 @@ def test_untreated_takes_missing_values_from_the_first_default_or_the_low_end() 
 
 
 def test_the_arms_are_best_untreated_and_each_default() -> None:
-    own = spec(FUNCTION | {"defaults": {"default": DEFAULT, "paper": DEFAULT | {"alpha": 0.9}}})
-    assert own.arms("source") == ("best", "untreated", "default", "paper")
-    assert own.kind.features.defaults == ("default", "paper")
-    assert (own.untreated_arm("source"), own.raced, own.transfer.margin_share) == ("untreated", "default", 0.2)
-    plain = spec(FUNCTION | {"untreated": {}, "defaults": {}}, transfer={"seeds": 2, "margin": 0.5})
-    assert (plain.arms("source"), plain.untreated_arm("source"), plain.raced) == (("best",), "", "")
-    assert (plain.transfer.margin, plain.transfer.margin_share) == (0.5, 0.0)
+    two_defaults = spec(FUNCTION | {"defaults": {"default": DEFAULT, "paper": DEFAULT | {"alpha": 0.9}}})
+    assert two_defaults.arms("source") == ("best", "untreated", "default", "paper")
+    assert two_defaults.kind.features.defaults == ("default", "paper")
+    assert (two_defaults.untreated_arm("source"), two_defaults.raced) == ("untreated", "default")
+    assert two_defaults.transfer.margin_share == 0.2
+    no_arms = spec(FUNCTION | {"untreated": {}, "defaults": {}}, transfer={"seeds": 2, "margin": 0.5})
+    assert (no_arms.arms("source"), no_arms.untreated_arm("source"), no_arms.raced) == (("best",), "", "")
+    assert (no_arms.transfer.margin, no_arms.transfer.margin_share) == (0.5, 0.0)
 
 
 def test_a_default_outside_the_range_widens_the_space_of_the_comparison_only() -> None:

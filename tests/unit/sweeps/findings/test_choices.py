@@ -62,8 +62,8 @@ def with_default(stored: StoredSweep, lost: Mapping[str, float] = LOST, *, defau
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """Give planted accuracies; a teacher costs 100 core-seconds, a trial 10, a confirm 1."""
     costs = {TeacherTask: 100.0, SearchTask: 10.0, ConfirmTask: 1.0}
-    done = planted(arms(0.0))(claim, params, on_step)
-    return changed(done, cpu_s=costs.get(type(claim.work), 0.5))
+    outcome = planted(arms(0.0))(claim, params, on_step)
+    return changed(outcome, cpu_s=costs.get(type(claim.work), 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,9 @@ def test_without_trainings_for_the_gain_a_share_of_it_is_not_replaced_by_points(
     analysed = findings(broken)
     assert answer.headline(analysed).endswith("cannot be told.")
     assert answer.advice(analysed).commands[0] == "kd-sweeps retry s"
-    assert "it needs the arms native, best and scratch on" in sentence(analysed, verdict)
+    assert "it needs values tuned on digits-rgb, values tuned on digits and training without a teacher on" in sentence(
+        analysed, verdict
+    )
     in_points = replace(broken, spec=by_rule_3(broken.spec, margin_share=0.0))
     assert present(only(in_points).choice).margin == SPEC.transfer.margin, "a margin declared in points is used"
     assert only(without("random")).choice == only(sweep).choice, "random is not part of the advice"
@@ -194,5 +196,5 @@ def test_with_one_dataset_the_default_is_compared_with_tuning_there(stored: Stor
 
 def test_the_advice_survives_encoding(stored: StoredSweep) -> None:
     sweep = with_default(stored)
-    told = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
-    assert decode(Findings, encode(Findings, told)).choices == told.choices
+    original = replace(findings(stored), choices=choices(sweep, confirmed_points(sweep)))
+    assert decode(Findings, encode(Findings, original)).choices == original.choices

@@ -37,16 +37,16 @@ def test_seconds_of_different_machines_are_not_compared(stored: StoredSweep) -> 
     outcome = present(last.outcome)
     moved = outcome.model_copy(update={"provenance": {**outcome.provenance, "cpu": "Another CPU"}})
     other = replace(stored, jobs=(*before, replace(last, outcome=moved)))
-    made = provenance(other)
-    assert len(made.machine_kinds) == 2
-    assert ("Another CPU", made.machine_kinds[0][1]) in made.machine_kinds
+    mixed = provenance(other)
+    assert len(mixed.machine_kinds) == 2
+    assert ("Another CPU", mixed.machine_kinds[0][1]) in mixed.machine_kinds
     assert len(provenance(stored).machine_kinds) == 1
-    assert break_evens(other, made) == ()
+    assert break_evens(other, mixed) == ()
 
 
 def test_measured_values_belong_to_the_measured_student_alone(stored: StoredSweep) -> None:
-    found = {row.method: row.measured for row in rows(stored) if row.dataset == SPEC.target.dataset}
-    best, native = present(found["best"]), present(found["native"])
+    measured = {row.method: row.measured for row in rows(stored) if row.dataset == SPEC.target.dataset}
+    best, native = present(measured["best"]), present(measured["native"])
     assert best.int8_test_accuracy == 0.6
     assert native.bytes == best.bytes == 100_000
     assert native.int8_test_accuracy is None

@@ -30,8 +30,7 @@ def test_a_control_explains_a_gain_if_it_gains_as_much() -> None:
         FEW, {"transfer.source_arms": ["best", "scratch"], "transfer.target_arms": ["best", "scratch", "class-mean"]}
     )
     tests = {"best": NATIVE, "scratch": below(5.0), "class-mean": below(0.5)}
-    found = builders.found(spec, tests)
-    (control,) = found.controls
+    (control,) = builders.make_findings(spec, tests).controls
     assert (control.arm, control.role, control.dataset) == ("class-mean", "target", "digits-rgb")
     assert control.explains
     assert control.gain == Estimate(pytest.approx(4.5), pytest.approx(4.5), pytest.approx(4.5), 4)
@@ -43,8 +42,8 @@ def test_a_control_explains_a_gain_if_it_gains_as_much() -> None:
         (control.gain, Estimate(-2.0, -3.0, -1.0, 4), True),  # best gains less
         (Estimate(2.0, None, None, 1), Estimate(0.0, None, None, 1), False),  # one seed has no interval
     ):
-        made = type(control)(arm="", role="", dataset="", gain=gain, beyond=beyond, best=control.best)
-        assert made.explains == explains
+        variant = type(control)(arm="", role="", dataset="", gain=gain, beyond=beyond, best=control.best)
+        assert variant.explains == explains
     nothing = Estimate(0.5, -0.1, 1.1, 4)  # the gain of best is within the noise: nothing to explain
     assert not replace(control, best=nothing).explains
 
@@ -52,7 +51,9 @@ def test_a_control_explains_a_gain_if_it_gains_as_much() -> None:
 def test_every_target_has_its_own_verdict_surface_and_rows() -> None:
     """The point transfers to one target and fails on the other."""
     spec = override(on(FEW, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    several = builders.found(spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5))
+    several = builders.make_findings(
+        spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5)
+    )
     first, second = several.verdicts
     assert (first.verdict and first.verdict.word, second.verdict and second.verdict.word) == ("TRANSFERS", "FAILS")
     other = several.spec.role("target2").dataset
@@ -63,8 +64,8 @@ def test_every_target_has_its_own_verdict_surface_and_rows() -> None:
         assert (100 * test.mean, test.n) == (pytest.approx(best), 4)
         assert rows["native", dataset].status == "done"
     assert ("native", "digits") not in rows
-    taught = [row.dataset for row in several.rows if row.method.startswith("teacher")]
-    assert taught == ["digits", "digits-rgb", other]
+    teacher_datasets = [row.dataset for row in several.rows if row.method.startswith("teacher")]
+    assert teacher_datasets == ["digits", "digits-rgb", other]
     regrets = [d for d in several.differences if d.name.startswith("regret")]
     assert [(d.dataset, d.points and round(d.points.mean, 6)) for d in regrets] == [("digits-rgb", 0.5), (other, 3.5)]
 
@@ -93,16 +94,18 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_that_of_the_
     outer: Findings, stored: StoredSweep
 ) -> None:
     (target,) = outer.outer
-    found = target.groups
+    searches = target.groups
     assert (target.role, target.dataset) == ("target", "digits-rgb")
-    assert [(one.group, one.teacher) for one in found] == [(f"{t}{s}", t) for t in ("t0", "t1") for s in ("s0", "s1")]
-    assert [one.regret.mean for one in found] == pytest.approx(list(REGRETS.values()))
-    assert [one.regret.n for one in found] == [4] * 4
+    assert [(search.group, search.teacher) for search in searches] == [
+        (f"{t}{s}", t) for t in ("t0", "t1") for s in ("s0", "s1")
+    ]
+    assert [search.regret.mean for search in searches] == pytest.approx(list(REGRETS.values()))
+    assert [search.regret.n for search in searches] == [4] * 4
     for arm in ("best", "native"):
-        assert [getattr(one, arm) for one in found] == [
-            _point_of(stored, arm, one.group.replace("t0s0", "")) for one in found
+        assert [getattr(search, arm) for search in searches] == [
+            _point_of(stored, arm, search.group.replace("t0s0", "")) for search in searches
         ], "each search has its own points"
-        assert len({getattr(one, arm) for one in found}) == 4
+        assert len({getattr(search, arm) for search in searches}) == 4
     (first,) = outer.verdicts
     assert (first.verdict and first.verdict.word, first.planned) == ("TRANSFERS", 16 + 3 * 4)
     assert (first.unit, first.by_search) == ("seed", pytest.approx((0.5, 1.5))), "with two searches, seeds are the unit"
@@ -117,6 +120,6 @@ def _point_of(stored: StoredSweep, arm: str, group: str) -> Point:
 
 
 def test_the_interval_over_teachers_averages_their_searches(outer: Findings) -> None:
-    found = outer.outer[0].over_teachers
+    interval = outer.outer[0].over_teachers
     expected = stats.ttest_1samp([1.0, 4.0], 0).confidence_interval()
-    assert found == Estimate(pytest.approx(2.5), pytest.approx(expected.low), pytest.approx(expected.high), 2)
+    assert interval == Estimate(pytest.approx(2.5), pytest.approx(expected.low), pytest.approx(expected.high), 2)

@@ -14,7 +14,7 @@ from sweeps.findings.findings import Findings, load
 from sweeps.query.listing import open_sweep
 from sweeps.report.page import report
 from tests.support.sweeps.audited_sweeps import execute
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.reported_sweeps import run, worked
 
@@ -44,7 +44,7 @@ def test_findings_take_four_statements_and_equal_those_from_rows_in_memory(tmp_p
             statements = counted(engine)
             stored = load(engine, sweep)
             assert len(statements) == STATEMENTS
-        memory = found(stored.spec, run, until=until, sampled=True)
+        memory = make_findings(stored.spec, run, until=until, sampled=True)
         assert (memory.answer_hash, memory.fingerprint) == (stored.answer_hash, stored.fingerprint)
         assert memory.finished == stored.finished == (not until)
         assert [known(memory, name) for name in SAME] == [known(stored, name) for name in SAME]

@@ -11,7 +11,7 @@ from sweeps.report.folder import json_data
 from sweeps.report.page import report
 from sweeps.report.words import parameter_effect
 from sweeps.spec.model import override
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.planted_sweeps import PLANTED, arms, planted
 
 SEARCHES = override(PLANTED, {"search.trials": 4, "outer.searches": 3, "transfer.seeds": 1})
@@ -30,14 +30,14 @@ def _surfaces(findings: Findings) -> list[dict[str, object]]:
 
 
 def test_with_everything_installed_there_is_no_reason() -> None:
-    findings = found(SEARCHES, RUN)
+    findings = make_findings(SEARCHES, RUN)
     assert all(surface["top"] is not None and "top_missing" not in surface for surface in _surfaces(findings))
     assert b"_missing" not in encode(Findings, findings)
 
 
 @pytest.mark.usefixtures("_without")
 def test_a_surface_that_cannot_be_fitted_here_is_null_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    findings = found(SEARCHES, RUN)
+    findings = make_findings(SEARCHES, RUN)
     for surface in _surfaces(findings):
         assert (surface["top"], surface["top_missing"]) == (None, "needs kd-sweeps[report]")
     assert decode(Findings, encode(Findings, findings)).surfaces == findings.surfaces
@@ -46,7 +46,7 @@ def test_a_surface_that_cannot_be_fitted_here_is_null_with_its_reason(monkeypatc
     assert "whether T and alpha matter: needs kd-sweeps[report]" in report(findings)
     light = json.dumps([_less(surface) for surface in _surfaces(findings)])
     monkeypatch.undo()
-    assert light == json.dumps([_less(surface) for surface in _surfaces(found(SEARCHES, RUN))])
+    assert light == json.dumps([_less(surface) for surface in _surfaces(make_findings(SEARCHES, RUN))])
 
 
 def _less(surface: dict[str, object]) -> dict[str, object]:
@@ -55,7 +55,7 @@ def _less(surface: dict[str, object]) -> dict[str, object]:
 
 @pytest.mark.usefixtures("_without")
 def test_importances_that_cannot_be_computed_here_are_null_with_their_reason() -> None:
-    findings = found(FURTHER, RUN)
+    findings = make_findings(FURTHER, RUN)
     for surface in _surfaces(findings):
         assert (surface["importances"], surface["importances_missing"]) == (None, "needs kd-sweeps[train]")
     effect = parameter_effect(findings.surfaces[0], findings.spec.score)

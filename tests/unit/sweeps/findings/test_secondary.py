@@ -31,7 +31,7 @@ BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scr
 
 
 @pytest.fixture(scope="module")
-def found() -> Findings:
+def findings() -> Findings:
     """Train every arm on twenty seeds. default-keras is the better default by validation, the worse one by test."""
     run = planted(TESTS, luck=0.3)
 
@@ -48,13 +48,13 @@ def found() -> Findings:
             "transfer.target_arms": TARGET_ARMS,
         },
     )
-    return builders.found(spec, scored)
+    return builders.make_findings(spec, scored)
 
 
 @pytest.fixture(scope="module")
-def by_name(found: Findings) -> dict[str, Question]:
+def by_name(findings: Findings) -> dict[str, Question]:
     """Return the questions by the first words of their names."""
-    return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
+    return {question.name.split(" share")[0]: question for question in questions(findings)}
 
 
 def test_gains_and_use_have_paired_t_tests_bootstraps_and_sign_flips(by_name: dict[str, Question]) -> None:
@@ -62,43 +62,44 @@ def test_gains_and_use_have_paired_t_tests_bootstraps_and_sign_flips(by_name: di
     for name, other, dataset in (
         ("gain on the source", SCRATCH, "digits"),
         ("gain on the target", SCRATCH, "digits-rgb"),
-        ("use", better, "digits-rgb"),
+        ("gain over the better default", better, "digits-rgb"),
     ):
-        one = by_name[name]
+        question = by_name[name]
         expected = stats.ttest_rel(BEST, other)
         low, high = expected.confidence_interval()
-        assert one.dataset == dataset
-        assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
-        assert answer_text(ACCURACY, one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
-        assert one.bca == pytest.approx(bca_interval(BEST - other))
-        assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "with normal noise, close to the t test"
+        assert question.dataset == dataset
+        assert question.p == pytest.approx(expected.pvalue, abs=1e-9)
+        text = answer_text(ACCURACY, question.answer)
+        assert text == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
+        assert question.bca == pytest.approx(bca_interval(BEST - other))
+        assert question.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "with normal noise, close to the t test"
     assert np.mean(TESTS["default-keras-io"]) > better.mean(), "the test set would choose the other default"
-    assert by_name["use"].name == "use: best - default-keras (the better default)"
+    assert by_name["gain over the better default"].rival == "default-keras"
 
 
 def test_the_retained_share_is_tested_against_a_half(by_name: dict[str, Question]) -> None:
-    one = by_name["retained"]
+    question = by_name["retained"]
     expected = stats.ttest_1samp((BEST - SCRATCH) - 0.5 * (NATIVE - SCRATCH), 0)
-    assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
+    assert question.p == pytest.approx(expected.pvalue, abs=1e-9)
     share = present(ratio(list(BEST - SCRATCH), list(NATIVE - SCRATCH)))
     low, high = 100 * present(share.low), 100 * present(share.high)
-    assert answer_text(ACCURACY, one.answer) == f"{100 * share.mean:.0f} % [{low:.0f}, {high:.0f}] (n=20)"
-    assert one.name.endswith("p: against 50 %")
+    assert answer_text(ACCURACY, question.answer) == f"{100 * share.mean:.0f} % [{low:.0f}, {high:.0f}] (n=20)"
+    assert question.name.endswith("p: against 50 %")
 
 
 def test_holm_is_over_all_questions_of_the_sweep(by_name: dict[str, Question]) -> None:
     assert len(by_name) == 4
-    ordered = sorted(by_name.values(), key=lambda one: one.p)
+    ordered = sorted(by_name.values(), key=lambda question: question.p)
     floor = 0.0
-    for factor, one in zip((4, 3, 2, 1), ordered, strict=True):
-        floor = max(floor, min(1.0, factor * one.p))
-        assert one.p_holm == pytest.approx(floor)
+    for factor, question in zip((4, 3, 2, 1), ordered, strict=True):
+        floor = max(floor, min(1.0, factor * question.p))
+        assert question.p_holm == pytest.approx(floor)
 
 
 def test_a_training_is_not_compared_with_itself() -> None:
     """With Sobol points alone, a search finds the same point on both datasets, so best is native."""
     spec = override(PLANTED, {"search.trials": 2, "search.sampler": "qmc", "transfer.source_arms": ["best", "scratch"]})
-    answers = questions(builders.found(spec, arms(0.0) | {"best": NATIVE_TESTS}))
+    answers = questions(builders.make_findings(spec, arms(0.0) | {"best": NATIVE_TESTS}))
     retained = answers[-1]
     assert retained.name.startswith("retained share")
     assert (answer_text(ACCURACY, retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
@@ -107,20 +108,20 @@ def test_a_training_is_not_compared_with_itself() -> None:
         None,
         None,
     )
-    tested = [one for one in answers if one.p is not None]
+    tested = [question for question in answers if question.p is not None]
     assert len(tested) == len(answers) - 1 == 2
-    assert max(one.p_holm or 0 for one in tested) == pytest.approx(
-        max(2 * min(one.p or 0 for one in tested), *(one.p or 0 for one in tested))
+    assert max(question.p_holm or 0 for question in tested) == pytest.approx(
+        max(2 * min(question.p or 0 for question in tested), *(question.p or 0 for question in tested))
     )
 
 
 def test_few_seeds_have_no_bootstrap_or_sign_flips_and_missing_arms_no_question() -> None:
     spec = override(PLANTED, {"search.trials": 2, "transfer.source_arms": SOURCE_ARMS[:1]})
-    by_name = {one.name.split(":")[0]: one for one in questions(builders.found(spec, arms(12.0)))}
-    assert list(by_name) == ["gain on the target", "retained share of native's gain; p"], (
+    by_name = {question.name: question for question in questions(builders.make_findings(spec, arms(12.0)))}
+    assert list(by_name) == ["gain on the target", "retained share of native's gain; p: against 50 %"], (
         "without defaults there is no question about them"
     )
-    assert {(one.bca, one.sign_flip) for one in by_name.values()} == {(None, None)}
+    assert {(question.bca, question.sign_flip) for question in by_name.values()} == {(None, None)}
     worse = arms(0.5, scratch=-9.0)  # native is significantly below scratch
-    retained = questions(builders.found(spec, worse))[1]
+    retained = questions(builders.make_findings(spec, worse))[1]
     assert answer_text(ACCURACY, retained.answer) == "no share: native does not measurably gain"

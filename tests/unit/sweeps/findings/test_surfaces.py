@@ -96,8 +96,8 @@ def test_the_first_search_gets_ties_and_optimism_from_its_confirm(stored: Stored
         by_point.setdefault(tuple(task.params.values()), []).append(accuracy(task))
     assert sorted(map(len, by_point.values())) == [2, 4, 4], "two rounds"
     incumbent = max(source.trials, key=lambda trial: trial.accuracy)
-    again = by_point[incumbent.point["temperature"], incumbent.point["alpha"]]
-    assert source.optimism == pytest.approx(incumbent.accuracy - fmean(again))
+    confirm_scores = by_point[incumbent.point["temperature"], incumbent.point["alpha"]]
+    assert source.optimism == pytest.approx(incumbent.accuracy - fmean(confirm_scores))
     assert source.optimism != 0
     winner = by_point.pop((best.point["temperature"], best.point["alpha"]))
     tied = set()

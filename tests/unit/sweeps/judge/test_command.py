@@ -90,7 +90,7 @@ def test_stdin_is_read_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
         "sys.argv = ['kd-sweeps', 'judge', '-']; code = exit_code_of(app)\n"
         f"print(code, sorted({HEAVY} & {{*sys.modules}}))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program],
         input=long(),
         cwd=tmp_path,
@@ -99,15 +99,15 @@ def test_stdin_is_read_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("stdin: 8 runs, 2 settings, 4 seeds")
-    assert done.stdout.endswith("\n0 []\n"), done.stderr
+    assert process.stdout.startswith("stdin: 8 runs, 2 settings, 4 seeds")
+    assert process.stdout.endswith("\n0 []\n"), process.stderr
 
 
 @pytest.mark.processes
 def test_the_docs_page_shows_the_printed_output(tmp_path: Path) -> None:
-    shown = steps((DOCS / "how-to" / "judge.md").read_text(encoding="utf-8"))
-    assert len(shown) == 3
-    for step in shown:
+    examples = steps((DOCS / "how-to" / "judge.md").read_text(encoding="utf-8"))
+    assert len(examples) == 3
+    for step in examples:
         assert run(step.command, tmp_path) == (0, [*step.lines])
 
 

@@ -21,12 +21,12 @@ Judged = Callable[..., Judgement]
 
 @pytest.fixture
 def judged(tmp_path: Path) -> Judged:
-    def judged(content: str, **question: object) -> Judgement:
+    def judged(content: str, **options: object) -> Judgement:
         path = tmp_path / "runs.csv"
         path.write_text(content, encoding="utf-8")
-        wanted = Question(**question)  # type: ignore[arg-type]
+        question = Question(**options)  # type: ignore[arg-type]
         with read_csv(str(path)) as rows:
-            return judge(read_runs(rows, wanted), wanted)
+            return judge(read_runs(rows, question), question)
 
     return judged
 

@@ -74,9 +74,9 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_wrong_file_gives_a_one_line_error_and_no_result(what: str, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    content, code, words = BAD[what]
+@pytest.mark.parametrize("case", BAD)
+def test_a_wrong_file_gives_a_one_line_error_and_no_result(case: str, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    content, code, words = BAD[case]
     Path("runs.csv").write_bytes(content)
     exit_code, out, err = kd_sweeps("judge", "runs.csv")
     assert (exit_code, out) == (code, ""), err

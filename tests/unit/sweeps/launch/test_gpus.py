@@ -47,20 +47,22 @@ def test_without_devices_a_worker_has_one_thread_and_sees_every_device(tmp_path:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     code, out = launched(environment(tmp_path / "home", url, KEEP_ENVIRONMENT))
     assert code == 0, out
-    kept = kept_environments(tmp_path / "home")
-    assert len(kept) == 2
-    assert {variables[name] for variables in kept for name in THREADS} == {"1"}
-    assert not [variables for variables in kept if "CUDA_VISIBLE_DEVICES" in variables]
+    environments = kept_environments(tmp_path / "home")
+    assert len(environments) == 2
+    assert {variables[name] for variables in environments for name in THREADS} == {"1"}
+    assert not [variables for variables in environments if "CUDA_VISIBLE_DEVICES" in variables]
 
 
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("has_device", [True, False])
 @pytest.mark.usefixtures("_no_settings")
-def test_only_a_worker_without_a_device_is_limited_to_one_thread(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if given:
+def test_only_a_worker_without_a_device_is_limited_to_one_thread(
+    has_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_device:
         monkeypatch.setenv(GPU_VARIABLE, "0")
     monkeypatch.setattr(os, "environ", os.environ.copy())
     one_thread()
-    assert (THREADS[0] in os.environ) is not given
+    assert (THREADS[0] in os.environ) is not has_device
 
 
 def test_by_default_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
@@ -68,9 +70,9 @@ def test_by_default_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
     assert number_of_workers("local", request, None) == 3
 
 
-@pytest.mark.parametrize(("typed", "found"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])
-def test_devices_are_numbers_or_uuids(typed: str | None, found: tuple[str, ...]) -> None:
-    assert devices(typed) == found
+@pytest.mark.parametrize(("typed", "expected"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])
+def test_devices_are_numbers_or_uuids(typed: str | None, expected: tuple[str, ...]) -> None:
+    assert devices(typed) == expected
 
 
 @pytest.mark.parametrize("typed", ["", "0,0", "0,", "all", "-1", "0;rm", "12345", "0,00", "٣", "GPU-ä"])

@@ -22,24 +22,24 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
     """Collect what a notebook is sent: ("display" or "update", MIME bundle)."""
-    shown: list[tuple[str, dict[str, str]]] = []
+    messages: list[tuple[str, dict[str, str]]] = []
 
     class Handle:
         def update(self, bundle: dict[str, str], *, raw: bool) -> None:
             assert raw
-            shown.append(("update", bundle))
+            messages.append(("update", bundle))
 
     def display(bundle: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
         assert raw
         assert display_id
-        shown.append(("display", bundle))
+        messages.append(("display", bundle))
         return Handle()
 
     module: Any = ModuleType("IPython.display")
     module.display = display
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    return shown
+    return messages
 
 
 def test_a_notebook_gets_bars_that_replace_each_other(

@@ -34,18 +34,18 @@ class Puppet:
     code: int | None = None
     lived_s: float = 1.0
     replacement: "Puppet | None" = None
-    got: list[int | str] = field(default_factory=list)
+    signals: list[int | str] = field(default_factory=list)
 
     log_place = "nowhere"
 
     def send(self, number: int) -> None:
-        self.got.append(number)
+        self.signals.append(number)
 
     def wake(self) -> None:
-        self.got.append("wake")
+        self.signals.append("wake")
 
     def kill(self) -> None:
-        self.got.append("kill")
+        self.signals.append("kill")
 
     def end_children(self) -> None:
         pass
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_quickly_after_each_restart_is_ended(crew: Supervisor
         lives[-1].code, lives[-1].replacement = 143, Puppet(0, f"life-{life}")
         lives.append(lives[-1].replacement)  # type: ignore[arg-type]
         crew.tick()
-    assert lives[-1].got == ["kill"]
+    assert lives[-1].signals == ["kill"]
     assert crew.gave_up
     assert not crew.working
     assert f"giving up: {MOST_QUICK} workers in a row died at start" in messages[-1]
@@ -159,10 +159,10 @@ def test_workers_that_wait_for_a_machine_are_reported_once_and_stopped_at_the_en
     look()
     look()
     assert messages == ["2 of 3 workers wait for a machine"]
-    assert not any(puppet.got for puppet in stage(crew).puppets)
+    assert not any(puppet.signals for puppet in stage(crew).puppets)
     workers.cancel(engine, crew.queue.sweep.id)
     look()
-    assert [bool(puppet.got) for puppet in stage(crew).puppets] == [False, True, True]
+    assert [bool(puppet.signals) for puppet in stage(crew).puppets] == [False, True, True]
 
 
 def test_a_worker_that_signed_out_has_time_to_exit_and_one_that_did_not_is_killed(
@@ -173,10 +173,10 @@ def test_a_worker_that_signed_out_has_time_to_exit_and_one_that_did_not_is_kille
     for puppet in stage(crew).puppets:
         workers.sign_in(engine, crew.queue.sweep.id, puppet.worker, host="h", pid=1, provenance={})
     workers.sign_out(engine, crew.queue.sweep.id, leaving.worker, reason=None)
-    wait_until(lambda: crew.tick() or "kill" in frozen.got, "the frozen worker was not killed")
-    assert leaving.got == []
+    wait_until(lambda: crew.tick() or "kill" in frozen.signals, "the frozen worker was not killed")
+    assert leaving.signals == []
     monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # the time to exit is over
-    wait_until(lambda: crew.tick() or "kill" in leaving.got, "the worker that signed out was not killed")
+    wait_until(lambda: crew.tick() or "kill" in leaving.signals, "the worker that signed out was not killed")
 
 
 def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> None:
@@ -186,9 +186,9 @@ def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> 
     phases = queries.phase_records(crew.queue.engine, crew.queue.sweep.id)
     ready = sum(phase.counts["waiting"] for phase in phases if phase.state == "open")
     crew.wake()
-    woken = [puppet for puppet in stage(crew).puppets if puppet.got]
+    woken = [puppet for puppet in stage(crew).puppets if puppet.signals]
     assert 0 < len(woken) == ready < 7
-    assert all(puppet.got == ["wake"] for puppet in woken)
+    assert all(puppet.signals == ["wake"] for puppet in woken)
 
 
 def test_the_message_about_a_worker_that_dies_after_the_last_task_names_no_task(
@@ -228,6 +228,6 @@ def test_a_signal_to_a_launch_goes_to_its_workers_and_those_that_stay_are_killed
     ended, _, err = kd_sweeps("launch", "s", "--gpus", "1,2", "--storage", url)
     assert ended == code
     assert [request.gpus for request in requests] == [("1", "2")]
-    assert [puppet.got for puppet in puppets.puppets] == [[number], [number, "kill"]]
+    assert [puppet.signals for puppet in puppets.puppets] == [[number], [number, "kill"]]
     assert f"s is paused: workers wait. To resume: kd-sweeps resume s --storage {url}\n" in err
     assert f"stopped; nothing is lost. To resume: kd-sweeps launch s --gpus 1,2 --storage {url}\n" in err

@@ -13,7 +13,7 @@ from sweeps.query.listing import TrialRow
 from sweeps.report.folder import json_data
 from sweeps.report.page import report
 from sweeps.spec.model import override
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 # With Sobol points alone the searches find the same point on both datasets; three of them allow a fit.
@@ -57,14 +57,14 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"task": 3}'])
 def test_a_value_of_another_type_gives_a_one_line_error(text: bytes) -> None:
-    with pytest.raises(SweepError) as caught:
+    with pytest.raises(SweepError) as error:
         decode(TrialRow, text)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("until", ["", "transfer#target", "confirm"])
 def test_findings_survive_unchanged_at_every_stage(until: str) -> None:
-    findings = found(SAME_POINT, run, until=until)
+    findings = make_findings(SAME_POINT, run, until=until)
     back = decode(Findings, encode(Findings, findings))
     assert back == findings
     assert report(back) == report(findings)

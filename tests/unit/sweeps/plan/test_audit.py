@@ -57,9 +57,9 @@ def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]
 
 def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
     """Create a sweep of that spec and finish it."""
-    found = created(url, spec)
-    work(found, partial(with_curves, spec))
-    return found
+    created_url = created(url, spec)
+    work(created_url, partial(with_curves, spec))
+    return created_url
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def edit(url: sqlalchemy.URL, table: str, change: Callable[[list[Row]], Any]) ->
     engine = open_engine(url)
     with write(engine) as connection:
         query = sqlalchemy.select(rows)
-        found = [{column.key: row._mapping[column] for column in rows.c} for row in connection.execute(query)]
-        before = json.dumps(found)
-        change(found)
-        for row, old in zip(found, json.loads(before), strict=True):
+        records = [{column.key: row._mapping[column] for column in rows.c} for row in connection.execute(query)]
+        before = json.dumps(records)
+        change(records)
+        for row, old in zip(records, json.loads(before), strict=True):
             if json.loads(json.dumps(row)) != old:
                 key = sqlalchemy.and_(*(column == old[column.key] for column in rows.primary_key))
                 connection.execute(sqlalchemy.update(rows).where(key).values(row))
@@ -134,15 +134,15 @@ def spec(**change: Any) -> list[Edit]:
     return [(table, partial(_spec, change=dotted)) for table in ("sweeps", "revisions")]
 
 
-def wrong(what: Callable[..., Edit], key: str, values: Row, expected: str, got: str) -> tuple[Edit, str]:
+def wrong(make_edit: Callable[..., Edit], key: str, values: Row, expected: str, actual: str) -> tuple[Edit, str]:
     """Return an edit to a possible value, and the line that says what was planned."""
-    begins = "outcome of " if what is outcome else ""
-    return what(key, **values), rf"{begins}{re.escape(key)}: expected {expected} as planned, found {got}"
+    begins = "outcome of " if make_edit is outcome else ""
+    return make_edit(key, **values), rf"{begins}{re.escape(key)}: expected {expected} as planned, found {actual}"
 
 
-def broken(what: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[Edit, str]:
+def broken(make_edit: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[Edit, str]:
     """Return an edit to an impossible value, and the line that says why."""
-    return what(key, **values), rf"the stored {what.__name__} of {re.escape(key)} was edited: {why}"
+    return make_edit(key, **values), rf"the stored {make_edit.__name__} of {re.escape(key)} was edited: {why}"
 
 
 NATIVE, NEEDS = "transfer#target.native.0", ["teachers:source", "lag:1:2"]
@@ -248,9 +248,9 @@ def test_verify_reports_what_the_audit_reports_and_import_refuses_it(url: sqlalc
         file = edited(file, "sweep.jsonl" if table == "sweeps" else f"{table}.jsonl", change)
     lines = differing(file)
     assert [text for text in lines if re.fullmatch(f"audit: {line}", text)], lines
-    with pytest.raises((StorageError, SweepError)) as refused:
+    with pytest.raises((StorageError, SweepError)) as error:
         import_sweep(resolve(f"sqlite:///{folder}/there.db"), file)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
     assert not (folder / "there.db").exists()
 
 
@@ -261,18 +261,18 @@ def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, n
         last["trial_number"] = number
 
     folder = Path(str(url.database)).parent
-    file, there = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
-    found = differing(file)
+    file, new_url = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
+    differences = differing(file)
     if not refused:
-        assert found == []
+        assert differences == []
         with trials_in_memory():
-            import_sweep(there, file)
-            assert violations(there) == []
+            import_sweep(new_url, file)
+            assert violations(new_url) == []
         return
-    (line,) = found
+    (line,) = differences
     assert f"4 attempts name trials of study s, with numbers up to {number:,}; allowed: numbers up to 107" in line
     with pytest.raises(StorageError, match=f"with numbers up to {number:,}; allowed"):
-        import_sweep(there, file)
+        import_sweep(new_url, file)
     assert not (folder / "there.db").exists()
 
 
@@ -304,8 +304,8 @@ SPECS = {
 def test_sweeps_of_every_kind_are_as_planned(tmp_path: Path, in_memory: None, name: str) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
     assert violations(url) == []
-    for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
-        assert extend(url, "s", **more).tasks > 0
+    for extension in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
+        assert extend(url, "s", **extension).tasks > 0
     assert violations(url) == []
 
 
@@ -316,8 +316,8 @@ def test_a_sweep_with_a_retry_and_an_extension_is_as_planned(tmp_path: Path) -> 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#source.best.0" and claim.row.attempt <= 2:
             raise ValueError("not yet")
-        made = with_curves(sweep, claim, params, on_step)
-        return changed(made, logit_spread=2.0) if claim.row.stage == "teachers" else made
+        result = with_curves(sweep, claim, params, on_step)
+        return changed(result, logit_spread=2.0) if claim.row.stage == "teachers" else result
 
     with trials_in_memory():
         url = created(f"sqlite:///{tmp_path}/x.db", sweep)

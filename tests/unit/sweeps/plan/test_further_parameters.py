@@ -38,7 +38,7 @@ def test_searched_values_are_trained_and_reported(kd_sweeps: KdSweeps, tmp_path:
     assert {row["state"] for row in rows if row["stage"] != "measure"} == {"done"}
     searched = [row for row in rows if row["stage"] == "search"]
     names = ["batch_size", "epochs", "learning_rate", "beta"]
-    assert all(all(row[one] for one in names) for row in searched)
+    assert all(all(row[name] for name in names) for row in searched)
     assert {int(row["batch_size"]) for row in searched} <= {32, 64}
     best = json.loads(kd_sweeps("best", "s", "-f", "json")[1])
     confirmed = best["point"]

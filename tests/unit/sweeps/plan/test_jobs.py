@@ -39,10 +39,10 @@ KINDS: list[tuple[str, dict[str, Any], jobs.Payload]] = [
 
 @pytest.mark.parametrize(("stage", "values", "expected"), KINDS)
 def test_the_stage_of_a_task_determines_its_kind(stage: str, values: dict[str, Any], expected: jobs.Payload) -> None:
-    found = jobs.read_payload(stage, values)
-    assert found == expected
-    assert type(found) is type(expected)
-    assert list(found.as_json().items()) == list(values.items()), "stored in the same order"
+    payload = jobs.read_payload(stage, values)
+    assert payload == expected
+    assert type(payload) is type(expected)
+    assert list(payload.as_json().items()) == list(values.items()), "stored in the same order"
 
 
 @pytest.mark.parametrize("name", ["tiny", "compare", "full"])
@@ -74,13 +74,13 @@ def test_every_payload_of_a_plan_is_read_back_unchanged(name: str) -> None:
 def test_a_damaged_payload_gives_a_one_line_error_with_the_task_and_the_field(
     stage: str, values: dict[str, Any], problem: str
 ) -> None:
-    with pytest.raises(RecordBroken) as caught:
+    with pytest.raises(RecordBroken) as error:
         jobs.read_payload(stage, values, key="x#1")
-    text = str(caught.value)
+    text = str(error.value)
     assert text.startswith("the stored payload of x#1 was edited: ")
     assert problem in text
     assert "\n" not in text
-    assert explain(caught.value) == f"{text}; put it back, or create another sweep: kd-sweeps create NAME"
+    assert explain(error.value) == f"{text}; put it back, or create another sweep: kd-sweeps create NAME"
 
 
 def test_an_unknown_stage_is_refused_with_the_allowed_ones_and_an_unfinished_task_has_no_result() -> None:
@@ -116,9 +116,9 @@ AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.
 def test_the_payload_determines_the_kind_of_outcome_and_only_given_values_are_stored(
     stage: str, payload: dict[str, Any], values: dict[str, Any], kind: type
 ) -> None:
-    found = jobs.read_outcome(jobs.read_payload(stage, payload), values)
-    assert type(found) is kind
-    assert found.as_json() == values
+    outcome = jobs.read_outcome(jobs.read_payload(stage, payload), values)
+    assert type(outcome) is kind
+    assert outcome.as_json() == values
 
 
 def test_a_done_task_has_a_score_and_a_point() -> None:
@@ -153,9 +153,9 @@ def test_read_finished_returns_the_done_tasks_of_one_kind() -> None:
 def test_a_damaged_outcome_gives_a_one_line_error_with_the_task_and_the_field(
     outcome: dict[str, Any] | None, score: float | None, problem: str
 ) -> None:
-    with pytest.raises(RecordBroken) as caught:
+    with pytest.raises(RecordBroken) as error:
         jobs.read_job(task_record("search#4", payload=PROPOSED, outcome=outcome, score=score))
-    text = str(caught.value)
+    text = str(error.value)
     assert text.startswith("the stored outcome of search#4 was edited: ")
     assert problem in text
     assert "\n" not in text

@@ -16,10 +16,10 @@ SECOND = Group(prepared=1)  # the second teacher's first search
 def test_the_names_of_every_stored_plan_are_parsed_back_unchanged() -> None:
     """Checked for every plan ever stored: a name parsed differently would belong to another search."""
     selecting = set()
-    for made in json.loads((DATA / "plans.json").read_text()):
-        spec = parse(made["spec"], origin=made["commit"])
+    for entry in json.loads((DATA / "plans.json").read_text()):
+        spec = parse(entry["spec"], origin=entry["commit"])
         whole = make_plan(spec)
-        for plan in (whole, as_then(whole, spec, made["spec"])):
+        for plan in (whole, as_then(whole, spec, entry["spec"])):
             phases = {planned.name: Phase.parse(planned.name) for planned in plan.phases}
             for planned in plan.phases:
                 phase = phases[planned.name]
@@ -47,7 +47,7 @@ def test_no_two_searches_of_a_study_have_the_same_name() -> None:
 
 def test_the_kept_student_is_a_task_of_every_plan() -> None:
     plan = make_plan(override(before("quick"), {"outer.teachers": 2}))
-    planned = {task.key: task.phase for task in plan.tasks}
+    phases = {task.key: task.phase for task in plan.tasks}
     for role in ("source", "target"):
-        assert planned[kept_student_key(role)] == Phase.transfer(role).name
-    assert planned[transfer_key("target", "native", 3, SECOND)] == Phase.transfer("target", SECOND).name
+        assert phases[kept_student_key(role)] == Phase.transfer(role).name
+    assert phases[transfer_key("target", "native", 3, SECOND)] == Phase.transfer("target", SECOND).name

@@ -38,10 +38,10 @@ def test_only_proposed_trials_have_a_lag() -> None:
 def test_the_test_set_is_read_after_every_selection_of_every_group() -> None:
     needs = {phase.name: {need.stored() for need in phase.needs} for phase in make_plan(SEVERAL).phases}
     selections = {f"{phase}{tag}" for phase in ("confirm", "native:confirm") for tag in ("", "@t0s1", "@t1s0", "@t1s1")}
-    transfer = {name: found for name, found in needs.items() if name.startswith("transfer")}
+    transfer = {name: needed for name, needed in needs.items() if name.startswith("transfer")}
     assert len(transfer) == 2 + 3
-    for name, found in transfer.items():  # a question mark allows any end
-        assert {need.removesuffix("?") for need in found} == selections, name
+    for name, needed in transfer.items():  # a question mark allows any end
+        assert {need.removesuffix("?") for need in needed} == selections, name
     # A failed selection blocks its own group alone.
     assert {need for need in transfer["transfer:target@t1s1"] if not need.endswith("?")} == {
         "confirm@t1s1",
@@ -61,7 +61,7 @@ def _order() -> tuple[list[str], str | None]:
         keys.append(claim.key)
         return quadratic(claim, params, on_step)
 
-    return keys, builders.found(ORDERED, noting).answer_hash
+    return keys, builders.make_findings(ORDERED, noting).answer_hash
 
 
 def test_the_order_of_tasks_changes_neither_tasks_nor_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,25 +125,25 @@ def test_an_extension_cannot_make_a_plan_too_large(more_of: str) -> None:
 
 
 PLANS = json.loads((DATA / "plans.json").read_text())
-OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}  # the latest spec of each preset
+OF_PRESETS = {entry["spec"]["preset"]: entry for entry in PLANS if "ordered" in entry}  # the latest spec of each preset
 
 
 @pytest.mark.parametrize("number", range(len(PLANS)))
 def test_a_stored_spec_still_gives_the_plan_of_its_version(number: int) -> None:
     """These specs lack the keys that later changed plans, so their plans must stay the same."""
-    made = PLANS[number]
-    spec = parse(made["spec"], origin=made["commit"])
-    plan = as_then(make_plan(spec), spec, made["spec"])
-    assert len(plan.tasks) == made["tasks"]
-    assert digest(plan) == made["plan"]
+    entry = PLANS[number]
+    spec = parse(entry["spec"], origin=entry["commit"])
+    plan = as_then(make_plan(spec), spec, entry["spec"])
+    assert len(plan.tasks) == entry["tasks"]
+    assert digest(plan) == entry["plan"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_keeps_its_spec_and_the_order_of_its_tasks(name: str) -> None:
-    made, spec = OF_PRESETS[name], preset(name)
-    assert spec.as_dict() == made["spec"]
-    assert spec.fingerprint == made["fingerprint"]
-    assert ordered(make_plan(spec)) == made["ordered"]
+    entry, spec = OF_PRESETS[name], preset(name)
+    assert spec.as_dict() == entry["spec"]
+    assert spec.fingerprint == entry["fingerprint"]
+    assert ordered(make_plan(spec)) == entry["ordered"]
 
 
 def ordered(plan: Plan) -> str:
@@ -181,7 +181,7 @@ def _rounded(value: Any) -> Any:
 
 if __name__ == "__main__":  # as tests/data/README.md says
     LATEST = "2ff3504"
-    ROWS = [made for made in PLANS if made["commit"] != LATEST]
+    ROWS = [entry for entry in PLANS if entry["commit"] != LATEST]
     for NAME in PRESETS:
         SPEC = preset(NAME)
         MADE = make_plan(SPEC)

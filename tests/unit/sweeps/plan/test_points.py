@@ -56,17 +56,17 @@ def test_t_and_alpha_come_first_then_the_other_parameters_by_name() -> None:
 def test_sobol_points_fill_every_range_evenly() -> None:
     points = sobol_points(WIDE, 64)
     assert all(check_params(search_space(WIDE), point.as_dict()) is None for point in points)
-    more = [point.as_json()["more"] for point in points]
+    further_params = [point.as_json()["more"] for point in points]
     # A Sobol sequence puts exactly half of its points into each half of every axis.
     assert (
         sum(point["temperature"] < 20**0.5 for point in points) == sum(point["alpha"] < 0.5 for point in points) == 32
     )
-    assert sum(one["learning_rate"] < 0.001 * 10**0.5 for one in more) == 32
+    assert sum(values["learning_rate"] < 0.001 * 10**0.5 for values in further_params) == 32
     assert points != sobol_points(override(WIDE, {"seed": 1}), 64)
-    sizes = Counter(one["batch_size"] for one in more)
+    sizes = Counter(values["batch_size"] for values in further_params)
     assert set(sizes) == {16, 32, 64}
     assert max(sizes.values()) - min(sizes.values()) <= 2
-    assert {one["epochs"] for one in more} == set(range(3, 13))
+    assert {values["epochs"] for values in further_params} == set(range(3, 13))
 
 
 def test_every_arm_is_inside_the_space_of_transfer() -> None:
@@ -89,11 +89,11 @@ def test_the_planted_parameter_is_the_most_important(capfd: pytest.CaptureFixtur
     space = search_space(WIDE)
     points = [point.as_dict() for point in sobol_points(WIDE, 16)]
     past = [queries.Past(point, float(point["learning_rate"]) * 100 + 0.01 * float(point["alpha"])) for point in points]
-    found = importances(space, past)
-    assert next(iter(found)) == "learning_rate"
-    assert found["learning_rate"] > 0.8
-    assert sum(found.values()) == pytest.approx(1)
-    assert found == importances(space, past)
+    shares = importances(space, past)
+    assert next(iter(shares)) == "learning_rate"
+    assert shares["learning_rate"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares == importances(space, past)
     assert capfd.readouterr() == ("", "")
 
 
@@ -110,9 +110,9 @@ TINY = override(before("tiny"), {"search.trials": TRIALS, "search.lag": 3, "base
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = open_engine(resolve(f"sqlite:///{tmp_path}/s.db"), must_exist=False)
-    yield made
-    made.dispose()
+    database = open_engine(resolve(f"sqlite:///{tmp_path}/s.db"), must_exist=False)
+    yield database
+    database.dispose()
 
 
 def searched(
@@ -140,10 +140,14 @@ def searched(
         outcome = quadratic(job, params, lambda: None)
         assert tasks.finish(engine, job.row, outcome=outcome.values.as_json(), score=outcome.score)
     done = queries.task_records(engine, sweep, phase="search", state="done")
-    return {one.key: (one.params["temperature"], one.params["alpha"], one.score or 0.0) for one in done if one.params}
+    return {
+        record.key: (record.params["temperature"], record.params["alpha"], record.score or 0.0)
+        for record in done
+        if record.params
+    }
 
 
-@pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])
 def test_a_search_has_the_same_points_in_any_order_of_finishing(engine: Engine, sampler: str) -> None:
     spec = override(TINY, {"search.sampler": sampler, "search.trials": TRIALS if sampler == "tpe" else 6})
     alone = searched(engine, "alone", spec, workers=1, seed=0)
@@ -169,8 +173,8 @@ def test_a_further_search_confirms_the_points_of_its_own_rounds(tmp_path: Path) 
 
 
 def test_a_confirm_task_with_an_edited_repeat_gives_an_error_that_names_it(engine: Engine) -> None:
-    planned = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
-    claim = read_job(task_record("confirm#0.0", stage="confirm", payload=planned, state="running"))
+    payload = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
+    claim = read_job(task_record("confirm#0.0", stage="confirm", payload=payload, state="running"))
     with pytest.raises(RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"):
         resolve_point(engine, SMALL, claim)
 
@@ -189,8 +193,8 @@ def test_other_meanings_of_temperature_and_alpha_are_stored_unchanged(
 ) -> None:
     stored = Point.of(values).as_json()
     assert stored == {"more": values}
-    again = Point.read(json.loads(json.dumps(stored))).as_dict()
-    assert [(name, type(value), value) for name, value in again.items()] == [
+    copy = Point.read(json.loads(json.dumps(stored))).as_dict()
+    assert [(name, type(value), value) for name, value in copy.items()] == [
         (name, type(value), value) for name, value in values.items()
     ]
     outcome = StudentOutcome.model_validate(stored | {"val_accuracy": 0.5, "parameters": 0, "train_s": 0, "cpu_s": 0})

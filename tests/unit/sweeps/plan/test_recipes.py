@@ -82,8 +82,8 @@ def test_each_dataset_has_a_recipes_phase_that_needs_nothing_and_precedes_transf
     assert [name for name in phases if name.startswith("recipes")] == names
     for role, name in zip(BOTH.roles, names, strict=True):
         assert phases[name].needs == ()
-        own = {Dependency(other, after_any_end=other != name) for other in names}
-        assert own <= set(phases[f"transfer:{role}"].needs)
+        needs = {Dependency(other, after_any_end=other != name) for other in names}
+        assert needs <= set(phases[f"transfer:{role}"].needs)
     assert set(phases["transfer:target@t0s1"].needs) >= {Dependency("recipes:target")}
     tasks = [task for task in plan.tasks if task.phase == "recipes:target"]
     assert [task.key for task in tasks] == [
@@ -134,9 +134,9 @@ def test_the_candidate_with_the_best_mean_is_frozen_and_used_by_every_search(tmp
     assert Point.read(stored["recipes.best:target"]) == CANDIDATES[BEST]
     assert [entry["rank"] for entry in stored["recipes.best:target"]["candidates"]] == [*RANKS]
     for group in ("", "@t0s1"):
-        own = [task for task in done_of(url, f"transfer:target{group}") if ".scratch-own." in task.key]
-        assert len(own) == PLANTED.transfer.seeds
-        assert {Point.read(task.outcome or {}) for task in own} == {CANDIDATES[BEST]}
+        tasks = [task for task in done_of(url, f"transfer:target{group}") if ".scratch-own." in task.key]
+        assert len(tasks) == PLANTED.transfer.seeds
+        assert {Point.read(task.outcome or {}) for task in tasks} == {CANDIDATES[BEST]}
     assert violations(url) == []
     chosen = [row.more for row in rows if row.stage == "transfer"]
     assert chosen == [{"learning_rate": 0.008, "schedule": "cosine"}] * 2 * PLANTED.transfer.seeds
@@ -169,7 +169,7 @@ def test_extensions_and_a_retry_keep_the_chosen_recipe(tmp_path: Path) -> None:
     retry(url, "s")
     work(url, _run)  # the lost seed is trained, and its candidate would win now
     for group in ("", "@t0s1", "@t0s2"):
-        own = [task for task in done_of(url, f"transfer:target{group}") if ".scratch-own." in task.key]
-        assert len(own) == PLANTED.transfer.seeds + 1
-        assert {Point.read(task.outcome or {}) for task in own} == {CANDIDATES[-1]}
+        tasks = [task for task in done_of(url, f"transfer:target{group}") if ".scratch-own." in task.key]
+        assert len(tasks) == PLANTED.transfer.seeds + 1
+        assert {Point.read(task.outcome or {}) for task in tasks} == {CANDIDATES[-1]}
     assert violations(url) == []

@@ -52,19 +52,19 @@ def _done(number: int, score: float, *, temperature: float = 1.0, rank: int) -> 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
-    with new_storage(f"sqlite:///{tmp_path}/s.db") as made:
-        new_sweep(made)
-        yield made
+    with new_storage(f"sqlite:///{tmp_path}/s.db") as database:
+        new_sweep(database)
+        yield database
 
 
 def test_ranks_are_by_score_and_ties_by_the_lowest_task() -> None:
-    found = rank([_searched(3, 0.9), _searched(1, 0.8), _searched(2, 0.9), _searched(0, 0.95)], top=3)
-    assert [ranked.task for ranked in found] == ["search#0", "search#2", "search#3"]
+    ranking = rank([_searched(3, 0.9), _searched(1, 0.8), _searched(2, 0.9), _searched(0, 0.95)], top=3)
+    assert [ranked.task for ranked in ranking] == ["search#0", "search#2", "search#3"]
 
 
 def test_a_point_searched_twice_is_ranked_once() -> None:
-    found = rank([_searched(0, 0.9, 4.0), _searched(1, 0.95, 4.0), _searched(2, 0.8, 7.0)], top=2)
-    assert [(ranked.task, ranked.score) for ranked in found] == [("search#1", 0.95), ("search#2", 0.8)]
+    ranking = rank([_searched(0, 0.9, 4.0), _searched(1, 0.95, 4.0), _searched(2, 0.8, 7.0)], top=2)
+    assert [(ranked.task, ranked.score) for ranked in ranking] == [("search#1", 0.95), ("search#2", 0.8)]
 
 
 # Two rounds: three points with one new seed, the best two of them with two more. `_again` is a training of round 2,
@@ -97,11 +97,11 @@ def _two_rounds() -> list[Confirm]:
 def test_a_round_keeps_the_best_means_of_the_rounds_so_far() -> None:
     done = _two_rounds()
     first = confirmed_for(Phase.confirm("source", round=1), done)
-    assert [(one.point["temperature"], one.score) for one in survivors(first, 2)] == [(5.0, 0.93), (2.0, 0.90)]
-    found = best(confirmed_for(LAST, done))
-    assert found.best == Candidate(at(2.0, 0.5), 0, found.best.accuracy)
-    assert found.best.accuracy.mean == pytest.approx((0.90 + 0.95 + 0.96) / 3)
-    assert [(one.rank, one.accuracy.n) for one in found.candidates] == [(0, 3), (1, 3), (2, 1)]
+    assert [(ranked.point["temperature"], ranked.score) for ranked in survivors(first, 2)] == [(5.0, 0.93), (2.0, 0.90)]
+    confirmed = best(confirmed_for(LAST, done))
+    assert confirmed.best == Candidate(at(2.0, 0.5), 0, confirmed.best.accuracy)
+    assert confirmed.best.accuracy.mean == pytest.approx((0.90 + 0.95 + 0.96) / 3)
+    assert [(candidate.rank, candidate.accuracy.n) for candidate in confirmed.candidates] == [(0, 3), (1, 3), (2, 1)]
 
 
 def test_a_point_dropped_by_a_round_cannot_win_with_fewer_seeds() -> None:
@@ -118,11 +118,11 @@ def test_a_selection_uses_the_trainings_of_its_own_search() -> None:
 def test_best_is_the_highest_mean_not_the_highest_run() -> None:
     lucky = [_done(i, score, temperature=2.0, rank=0) for i, score in enumerate([0.99, 0.90, 0.90])]
     steady = [_done(3 + i, score, temperature=5.0, rank=1) for i, score in enumerate([0.95, 0.95, 0.95])]
-    found = best(lucky + steady)
-    assert found.best.point["temperature"] == 5.0
-    assert found.best.accuracy.mean == pytest.approx(0.95)
-    assert found.best.accuracy.n == 3
-    assert [candidate.rank for candidate in found.candidates] == [0, 1]
+    confirmed = best(lucky + steady)
+    assert confirmed.best.point["temperature"] == 5.0
+    assert confirmed.best.accuracy.mean == pytest.approx(0.95)
+    assert confirmed.best.accuracy.n == 3
+    assert [candidate.rank for candidate in confirmed.candidates] == [0, 1]
 
 
 def test_a_candidate_that_lost_a_seed_cannot_win() -> None:
@@ -149,14 +149,14 @@ def test_the_default_displaces_no_tuned_point_and_can_win_by_its_mean() -> None:
     raced = [_raced(0, 0.99), _raced(1, 0.92), _raced(2, 0.94)]
     done = [*_two_rounds(), *raced]
     first = confirmed_for(Phase.confirm("source", round=1), done)
-    assert [one.point["temperature"] for one in survivors(first, 2)] == [5.0, 2.0]
-    found = best(confirmed_for(LAST, done))
-    assert (found.best.arm, found.best.rank, found.best.point) == ("default-keras", 3, at(3.0, 0.5))
-    assert [candidate.arm for candidate in found.candidates] == ["", "", "", "default-keras"]
-    stored = found.as_json()
+    assert [ranked.point["temperature"] for ranked in survivors(first, 2)] == [5.0, 2.0]
+    confirmed = best(confirmed_for(LAST, done))
+    assert (confirmed.best.arm, confirmed.best.rank, confirmed.best.point) == ("default-keras", 3, at(3.0, 0.5))
+    assert [candidate.arm for candidate in confirmed.candidates] == ["", "", "", "default-keras"]
+    stored = confirmed.as_json()
     assert stored["arm"] == "default-keras"
     assert [candidate.get("arm") for candidate in stored["candidates"]] == [None, None, None, "default-keras"]
-    assert read_confirmed("confirm.best", stored) == found
+    assert read_confirmed("confirm.best", stored) == confirmed
 
 
 def test_a_tuned_point_has_to_be_better_than_the_default() -> None:
@@ -169,13 +169,15 @@ def test_a_default_that_lost_a_seed_cannot_win_unless_all_else_failed() -> None:
     done = [*_two_rounds(), _raced(0, 0.99), _raced(1, 0.99)]
     assert best(confirmed_for(LAST, done)).best.arm == ""
     alone = [_raced(0, 0.7)]
-    assert [one.point for one in survivors(alone, 2)] == [at(3.0, 0.5)]
+    assert [ranked.point for ranked in survivors(alone, 2)] == [at(3.0, 0.5)]
     assert best(alone).best.arm == "default-keras"
 
 
 def test_a_default_that_the_search_chose_is_a_single_candidate() -> None:
-    found = best([_done(0, 0.9, temperature=3.0, rank=0), _raced(0, 0.9, rank=1)])
-    assert [(one.arm, one.rank, one.accuracy.n) for one in found.candidates] == [("default-keras", 0, 1)]
+    confirmed = best([_done(0, 0.9, temperature=3.0, rank=0), _raced(0, 0.9, rank=1)])
+    assert [(candidate.arm, candidate.rank, candidate.accuracy.n) for candidate in confirmed.candidates] == [
+        ("default-keras", 0, 1)
+    ]
 
 
 def test_no_finished_confirm_run_is_an_error() -> None:
@@ -194,10 +196,10 @@ def test_a_stored_selection_is_read_back_unchanged(engine: sqlalchemy.Engine) ->
     artifacts.freeze_selection(engine, sweep, "confirm.best", STORED)
     ranks = {"ranks": [{"temperature": 2.0, "alpha": 0.1, "score": 0.9, "task": "search#7"}]}
     artifacts.freeze_selection(engine, sweep, "search.ranks", ranks)
-    found = resolve_best(engine, sweep, LAST)
-    assert found == preview(engine, sweep, LAST)
-    assert found.best == Candidate(at(5.0, 0.5), 1, Estimate(0.9, 0.8, 1.0, 2))
-    assert found.as_json() == STORED
+    confirmed = resolve_best(engine, sweep, LAST)
+    assert confirmed == preview(engine, sweep, LAST)
+    assert confirmed.best == Candidate(at(5.0, 0.5), 1, Estimate(0.9, 0.8, 1.0, 2))
+    assert confirmed.as_json() == STORED
     assert resolve_ranks(engine, sweep, Phase.search("source"), top=1) == (Ranked(at(2.0, 0.1), 0.9, "search#7"),)
 
 

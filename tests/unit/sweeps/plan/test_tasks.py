@@ -29,10 +29,10 @@ QUICK = override(
 def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:
     plan = make_plan(before("full"))
     assert max(Counter(task.key for task in plan.tasks).values()) == 1
-    seen: set[str] = set()
+    earlier_phases: set[str] = set()
     for phase in plan.phases:
-        assert {need.phase for need in phase.needs} <= seen
-        seen.add(phase.name)
+        assert {need.phase for need in phase.needs} <= earlier_phases
+        earlier_phases.add(phase.name)
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 7])
@@ -60,8 +60,8 @@ CHEAPER = {"outer.trials": 6, "outer.rounds": [[4, 1], [2, 3]], "outer.seeds": 5
 def test_groups_differ_in_teacher_and_search_and_in_every_seed() -> None:
     tasks = {task.key: task.payload for task in make_plan(SEVERAL).tasks}
     tags = ["", "@t0s1", "@t1s0", "@t1s1"]
-    for what in ("search{}#0", "native.search{}#0", "confirm{}#0.0"):
-        seeds = {tasks[what.format(tag)]["seed"] for tag in tags}
+    for template in ("search{}#0", "native.search{}#0", "confirm{}#0.0"):
+        seeds = {tasks[template.format(tag)]["seed"] for tag in tags}
         assert len(seeds) == 4
     assert len({tasks[f"search{tag}#0"]["temperature"] for tag in tags}) == 4
     for tag in tags:  # paired points on both datasets, as in a single search
@@ -81,7 +81,7 @@ def test_groups_have_different_transfer_seeds_and_the_arms_of_a_repeat_share_one
             group, repeat = task.payload.get("group", ""), task.payload["repeat"]
             seeds.setdefault((group, repeat), set()).add(task.payload["seed"])
     assert Counter(group for group, _ in seeds) == {"": 10, "t0s1": 5, "t1s0": 5, "t1s1": 5}
-    assert {len(found) for found in seeds.values()} == {1}, "one seed for every dataset and arm"
+    assert {len(repeat_seeds) for repeat_seeds in seeds.values()} == {1}, "one seed for every dataset and arm"
     assert len(set.union(*seeds.values())) == len(seeds)
 
 
@@ -133,10 +133,10 @@ def test_added_searches_equal_those_of_a_plan_made_with_them(spec: Spec) -> None
     needs = {phase.name: {need.stored() for need in phase.needs} for phase in whole.phases}
     known = {phase.name for phase in before.phases}
     for phase in added.phases:
-        found = {need.stored() for need in phase.needs}
+        added_needs = {need.stored() for need in phase.needs}
         # An added phase needs no more than in the larger plan, and all of its inputs.
-        assert found <= needs[phase.name]
-        assert {need for need in needs[phase.name] if not need.endswith("?")} <= found
+        assert added_needs <= needs[phase.name]
+        assert {need for need in needs[phase.name] if not need.endswith("?")} <= added_needs
         assert {need.phase for need in phase.needs} <= known, "each phase comes after those it needs"
         known.add(phase.name)
 

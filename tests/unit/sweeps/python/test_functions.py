@@ -13,7 +13,7 @@ from sweeps.errors import SpecError
 from sweeps.python.arguments import name_of, root_of
 
 
-def own(*arguments: Any) -> None:
+def module_function(*arguments: Any) -> None:
     pass
 
 
@@ -23,7 +23,7 @@ class Models:
 
 
 def test_a_function_is_named_by_its_module() -> None:
-    assert name_of(own, "student") == "tests.unit.sweeps.python.test_functions:own"
+    assert name_of(module_function, "student") == "tests.unit.sweeps.python.test_functions:module_function"
     assert name_of(root_of, "student") == "sweeps.python.arguments:root_of"
 
 
@@ -43,28 +43,30 @@ def _inside() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("function", "what"),
+    ("function", "reason"),
     [
         (lambda: None, "got a lambda, which has no name"),
         (_of_main(), "got the function build of a notebook, a prompt or the running script, which workers"),
         (_inside(), "cannot be imported as"),
         (Models().build, "cannot be imported as"),
-        (functools.partial(own, 1), "got a value of type partial, which is not a function"),
+        (functools.partial(module_function, 1), "got a value of type partial, which is not a function"),
     ],
 )
-def test_a_function_that_no_worker_can_import_gives_a_one_line_error_with_the_remedy(function: Any, what: str) -> None:
-    with pytest.raises(SpecError) as refused:
+def test_a_function_that_no_worker_can_import_gives_a_one_line_error_with_the_remedy(
+    function: Any, reason: str
+) -> None:
+    with pytest.raises(SpecError) as error:
         name_of(function, "student")
-    message = str(refused.value)
+    message = str(error.value)
     assert message.startswith("student: got ")
-    assert what in message
+    assert reason in message
     assert message.endswith('put it in a separate file and name that, for example student="./my_models.py:build"')
     assert "\n" not in message
 
 
 def test_a_function_whose_name_now_belongs_to_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = own
-    monkeypatch.setitem(globals(), "own", _inside())
+    before = module_function
+    monkeypatch.setitem(globals(), "module_function", _inside())
     with pytest.raises(SpecError, match="cannot be imported as"):
         name_of(before, "teacher")
 

@@ -31,10 +31,10 @@ class _Frames(HTMLParser):
 
 def _inside(element: str) -> str:
     """Return the page in the only iframe of an element."""
-    read = _Frames()
-    read.feed(element)
-    (frame,) = read.frames
-    assert read.others == []
+    parser = _Frames()
+    parser.feed(element)
+    (frame,) = parser.frames
+    assert parser.others == []
     assert frame["sandbox"] in ("", None), "the frame runs no script and has no origin"
     assert "sandbox" in frame
     return frame["srcdoc"] or ""
@@ -48,13 +48,13 @@ def test_a_framed_page_is_unchanged(page: str) -> None:
 def test_a_finished_sweep_shows_the_page_of_its_report(tmp_path: Path) -> None:
     with trials_in_memory():
         url = answered(tmp_path, accuracies())
-    shown = Sweep.open("s", storage=str(url))._repr_html_()
+    markup = Sweep.open("s", storage=str(url))._repr_html_()
     files = folder.files(analysed(url))
 
     def plain(page: str) -> str:  # matplotlib renumbers its clip paths
         return re.sub(r"\b[a-z]+[0-9a-f]{10}\b", "id", page)
 
-    assert plain(_inside(shown)) == plain(files[folder.PAGE])
+    assert plain(_inside(markup)) == plain(files[folder.PAGE])
 
 
 def test_before_the_first_run_the_page_shows_the_plan_and_the_next_command(tmp_path: Path) -> None:

@@ -58,14 +58,14 @@ def test_importing_sweeps_imports_nothing_heavy() -> None:
         "matplotlib",
     }
     code = "import sys, sweeps, sweeps.python.sweep; sweeps.Sweep; print(*sys.modules)"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert heavy & {name.partition(".")[0] for name in done.stdout.split()} == set()
+    assert heavy & {name.partition(".")[0] for name in process.stdout.split()} == set()
     assert sweeps.python.sweep.Sweep is sweeps.Sweep
 
 
@@ -184,10 +184,10 @@ def test_bad_arguments_give_a_one_line_error_and_write_nothing(
     arguments: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((SpecError, StorageError)) as refused:
+    with pytest.raises((SpecError, StorageError)) as error:
         Sweep.create("a", **({"storage": f"sqlite:///{tmp_path}/a.db"} | arguments))
-    assert line in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
+    assert line in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
     assert files(tmp_path) == set()
 
 
@@ -222,7 +222,7 @@ def test_errors_are_those_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweep
         ),
     ]
     for kind, call, words in cases:
-        with pytest.raises(kind) as raised:
+        with pytest.raises(kind) as error:
             call()
         _, _, err = kd_sweeps(*words)
-        assert err.splitlines()[-1] == f"kd-sweeps: {raised.value}", words
+        assert err.splitlines()[-1] == f"kd-sweeps: {error.value}", words

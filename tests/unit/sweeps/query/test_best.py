@@ -45,28 +45,29 @@ def _best(url: sqlalchemy.URL) -> Best:
 
 
 def test_best_before_confirm_is_the_unconfirmed_incumbent(until: Until) -> None:
-    found = _best(until("confirm"))
-    assert (found.confirmed, found.accuracy.n, found.accuracy.low, found.candidates) == (False, 1, None, None)
-    assert (found.point, found.accuracy.mean) == (found.incumbent.point, found.incumbent.score)
-    assert "UNCONFIRMED" in describe_best(found)
-    assert list(found.paste) == ["kd", "keras", "pytorch", "timm", "torchdistill", "modelopt", "trl"]
+    answer = _best(until("confirm"))
+    assert (answer.confirmed, answer.accuracy.n, answer.accuracy.low, answer.candidates) == (False, 1, None, None)
+    assert (answer.point, answer.accuracy.mean) == (answer.incumbent.point, answer.incumbent.score)
+    assert "UNCONFIRMED" in describe_best(answer)
+    assert list(answer.paste) == ["kd", "keras", "pytorch", "timm", "torchdistill", "modelopt", "trl"]
 
 
 def test_best_after_confirm_is_confirmed_before_the_selection_is_stored(until: Until) -> None:
     url = until("transfer#source")
-    found = _best(url)
-    assert (found.confirmed, found.accuracy.n) == (True, 2)
-    assert found.candidates is not None
-    assert found.point in [candidate.point for candidate in found.candidates]
-    text = describe_best(found)
+    answer = _best(url)
+    assert (answer.confirmed, answer.accuracy.n) == (True, 2)
+    assert answer.candidates is not None
+    assert answer.point in [candidate.point for candidate in answer.candidates]
+    text = describe_best(answer)
     assert "%, n=2, no interval" in text
-    assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
-    assert (found.accuracy.low, found.accuracy.high) == (None, None), "like the text, JSON has no interval"
-    assert {(one.accuracy.low, one.accuracy.high) for one in found.candidates} == {(None, None)}
-    assert found.paste == snippets(found.point, loss="kd", own={})
-    assert found.recipe == "Adam, constant learning rate 0.004, weights averaged over 20 steps, batches of 32, 4 epochs"
+    assert f"incumbent    search trial {answer.incumbent.trial_number}: " in text
+    assert (answer.accuracy.low, answer.accuracy.high) == (None, None), "like the text, JSON has no interval"
+    assert {(candidate.accuracy.low, candidate.accuracy.high) for candidate in answer.candidates} == {(None, None)}
+    assert answer.paste == snippets(answer.point, loss="kd", own={})
+    recipe = "Adam, constant learning rate 0.004, weights averaged over 20 steps, batches of 32, 4 epochs"
+    assert answer.recipe == recipe
     values = sweeps.best("s", storage=str(url))
-    assert values == plain(BEST.kind, found)
+    assert values == plain(BEST.kind, answer)
     assert list(values) == [
         *("sweep", "loss", "point", "confirmed", "accuracy", "candidates", "incumbent", "answer_hash", "recipe"),
         *("paste", "summary", "smoke_test"),
@@ -75,28 +76,28 @@ def test_best_after_confirm_is_confirmed_before_the_selection_is_stored(until: U
 
 def test_the_recipe_has_the_tuned_training_parameters(tmp_path: Path) -> None:
     space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}, "training.schedule": "cosine"}
-    found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(before("tiny"), space), quadratic, stop_at="transfer"))
-    tuned = found.point.as_json()["more"]
+    answer = _best(worked(f"sqlite:///{tmp_path}/a.db", override(before("tiny"), space), quadratic, stop_at="transfer"))
+    tuned = answer.point.as_json()["more"]
     rate = f"learning rate {tuned['learning_rate']:g} with cosine decay to 0"
-    assert found.recipe == f"Adam, {rate}, batches of 32, {tuned['epochs']} epochs"
+    assert answer.recipe == f"Adam, {rate}, batches of 32, {tuned['epochs']} epochs"
 
 
 def test_if_the_default_won_the_answer_says_so_and_best_is_trained_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search space excludes the default and the quadratic optimum, which is at T = 4."""
-    searched = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
-    url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), searched), quadratic)
-    found = _best(url)
-    assert (found.untuned, found.point) == ("Keras' untuned default", at(3.0, 0.5))
-    assert found.candidates is not None
-    assert [one.arm for one in found.candidates] == ["", "", "default-keras"]
+    changes = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
+    url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), changes), quadratic)
+    answer = _best(url)
+    assert (answer.untuned, answer.point) == ("Keras' untuned default", at(3.0, 0.5))
+    assert answer.candidates is not None
+    assert [candidate.arm for candidate in answer.candidates] == ["", "", "default-keras"]
     note = "Keras' untuned default won: no tuned point was better on fresh seeds"
-    assert note in describe_best(found)
-    assert untuned_won(replace(found, untuned="")) == ""
+    assert note in describe_best(answer)
+    assert untuned_won(replace(answer, untuned="")) == ""
     values = sweeps.best("s", storage=str(url))
-    assert values | {"summary": []} == plain(BEST.kind, found)
-    assert decode(BEST.kind, encode(BEST.kind, found)) == found
+    assert values | {"summary": []} == plain(BEST.kind, answer)
+    assert decode(BEST.kind, encode(BEST.kind, answer)) == answer
     for role in ("source", "target"):
         (trained,) = [task for task in done_of(url, f"transfer:{role}") if ".best." in task.key]
         assert (trained.params["temperature"], trained.params["alpha"]) == (3.0, 0.5)
@@ -114,14 +115,14 @@ def test_the_incumbent_is_the_best_trial_of_all_searches_as_in_the_dashboard(tmp
     spec = override(OVER_SEARCHES, {"outer.trials": 3})
 
     def lucky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        found = quadratic(claim, params, on_step)
-        return replace(changed(found, val_accuracy=0.99), score=0.99) if claim.key == "search@t0s2#1" else found
+        outcome = quadratic(claim, params, on_step)
+        return replace(changed(outcome, val_accuracy=0.99), score=0.99) if claim.key == "search@t0s2#1" else outcome
 
-    found = _best(worked(f"sqlite:///{tmp_path}/a.db", spec, lucky, stop_at="transfer"))
-    assert (found.incumbent.task, found.incumbent.score) == ("search@t0s2#1", 0.99)
-    assert found.point != found.incumbent.point, "only points of the first search are confirmed"
-    assert found.candidates is not None
-    assert found.point in [candidate.point for candidate in found.candidates]
+    answer = _best(worked(f"sqlite:///{tmp_path}/a.db", spec, lucky, stop_at="transfer"))
+    assert (answer.incumbent.task, answer.incumbent.score) == ("search@t0s2#1", 0.99)
+    assert answer.point != answer.incumbent.point, "only points of the first search are confirmed"
+    assert answer.candidates is not None
+    assert answer.point in [candidate.point for candidate in answer.candidates]
 
 
 def test_without_a_finished_search_trial_there_is_no_best(until: Until) -> None:

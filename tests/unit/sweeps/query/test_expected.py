@@ -79,10 +79,10 @@ def test_before_anything_has_finished_the_time_left_is_that_of_the_spec() -> Non
 
 
 def test_a_stage_counts_by_its_seconds_not_by_its_tasks() -> None:
-    found = eta(TINY, _done(_tasks(), stages=("teachers", "baselines")), 1)
-    assert found.fraction > 0.3, "three of 78 tasks, but long ones"
-    assert found.shares["teachers"] + found.shares["baselines"] == pytest.approx(found.fraction)
-    assert sum(found.shares.values()) == pytest.approx(1)
+    estimate = eta(TINY, _done(_tasks(), stages=("teachers", "baselines")), 1)
+    assert estimate.fraction > 0.3, "three of 78 tasks, but long ones"
+    assert estimate.shares["teachers"] + estimate.shares["baselines"] == pytest.approx(estimate.fraction)
+    assert sum(estimate.shares.values()) == pytest.approx(1)
 
 
 def _slowness(tasks: list[TaskRecord]) -> float:
@@ -137,8 +137,8 @@ def test_in_recorded_sweeps_the_fraction_never_falls_and_the_time_left_does_not_
 def test_the_last_task_is_not_divided_among_workers() -> None:
     others = [task for task in _tasks() if task.key != "measure#accuracy"]
     tasks = _done(others, stages=("teachers", "search", "confirm", "native", "transfer", "baselines"))
-    one, many = (eta(TINY, tasks, workers).seconds_left for workers in (1, 8))
-    assert one == many == pytest.approx(expected_seconds(TINY, "measure", None))
+    by_one, by_eight = (eta(TINY, tasks, workers).seconds_left for workers in (1, 8))
+    assert by_one == by_eight == pytest.approx(expected_seconds(TINY, "measure", None))
 
 
 def test_the_fraction_is_1_only_once_every_task_has_ended() -> None:
@@ -152,5 +152,5 @@ def test_the_fraction_is_1_only_once_every_task_has_ended() -> None:
 
 def test_failed_and_skipped_tasks_take_no_more_time() -> None:
     ended = [replace(task, state="failed" if task.stage == "teachers" else "skipped") for task in _tasks()]
-    found = eta(TINY, ended, 0)
-    assert (found.fraction, found.seconds_left) == (1.0, 0.0)
+    estimate = eta(TINY, ended, 0)
+    assert (estimate.fraction, estimate.seconds_left) == (1.0, 0.0)

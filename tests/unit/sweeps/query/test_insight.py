@@ -19,11 +19,11 @@ TINY = before("tiny")
 
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """Score scratch 4 points below the other arms in validation, and every arm 77 % in the test."""
-    found = quadratic(claim, params, on_step)
+    outcome = quadratic(claim, params, on_step)
     if claim.row.stage != "transfer":
-        return found
+        return outcome
     score = 0.842 if claim.row.payload["arm"] == "scratch" else 0.882
-    return replace(changed(found, test_accuracy=0.77, val_accuracy=score), score=score)
+    return replace(changed(outcome, test_accuracy=0.77, val_accuracy=score), score=score)
 
 
 @pytest.mark.parametrize(

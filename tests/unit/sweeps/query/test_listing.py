@@ -19,7 +19,7 @@ def test_every_task_has_a_row_with_its_known_values(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic, stop_at="search#2")
     with open_sweep(url, "s") as (engine, sweep):
         rows = {row.task: row for row in trial_rows(engine, sweep)}
-        (listed,) = sweep_rows(engine)
+        (sweep_row,) = sweep_rows(engine)
         assert {row.stage for row in trial_rows(engine, sweep, "native")} == {"native"}
         with pytest.raises(SpecError, match=r"--stage: got 'dreams'; allowed: teachers, search"):
             trial_rows(engine, sweep, "dreams")
@@ -32,7 +32,7 @@ def test_every_task_has_a_row_with_its_known_values(tmp_path: Path) -> None:
     assert rows["baselines#mobilenet"].arm == "mobilenet"
     assert (rows["measure#all"].dataset, rows["measure#all"].seed) == (None, None)
     finished = sum(row.state == "done" for row in rows.values())
-    assert listed == SweepRow(
+    assert sweep_row == SweepRow(
         name="s", source="digits", target="digits-rgb", state="active", done=finished, tasks=len(rows)
     )
 
@@ -47,15 +47,15 @@ def test_a_sweep_whose_tasks_have_all_ended_is_listed_as_finished_unless_paused(
 
 
 def test_accuracies_are_listed_once_the_look_at_their_dataset_is_complete(tmp_path: Path) -> None:
-    two = override(SMALL, {"transfer.seeds": 2})
-    half = worked(f"sqlite:///{tmp_path}/half.db", two, quadratic, stop_at="transfer#target.native.1")
-    whole = worked(f"sqlite:///{tmp_path}/whole.db", two, quadratic)
-    for url, tested in ((half, {"digits"}), (whole, {"digits", "digits-rgb"})):
+    spec = override(SMALL, {"transfer.seeds": 2})
+    half = worked(f"sqlite:///{tmp_path}/half.db", spec, quadratic, stop_at="transfer#target.native.1")
+    whole = worked(f"sqlite:///{tmp_path}/whole.db", spec, quadratic)
+    for url, datasets in ((half, {"digits"}), (whole, {"digits", "digits-rgb"})):
         with open_sweep(url, "s") as (engine, sweep):
             rows = trial_rows(engine, sweep, "transfer")
         ended = [row for row in rows if row.state == "done"]
         assert {row.dataset for row in ended} == {"digits", "digits-rgb"}
-        assert {row.dataset for row in ended if row.test_accuracy is not None} == tested
+        assert {row.dataset for row in ended if row.test_accuracy is not None} == datasets
 
 
 def test_an_edited_payload_gives_an_error_that_names_its_task(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_an_arm_trained_with_kd_has_no_parameter_of_another_loss(tmp_path: Path)
     url = worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="transfer#target")
     with open_sweep(url, "s") as (engine, sweep):
         rows = trial_rows(engine, sweep)
-    more = {row.arm: set(row.more) for row in rows if row.stage == "transfer" and row.state == "done"}
+    parameters = {row.arm: set(row.more) for row in rows if row.stage == "transfer" and row.state == "done"}
     both, plain = {"nontarget_weight", "learning_rate"}, {"default-keras", "label-smoothing"}
-    assert {"best", "scratch", "scratch-tuned", "default-paper", *plain} == set(more)
-    assert more == {arm: {"learning_rate"} if arm in plain else both for arm in more}
+    assert {"best", "scratch", "scratch-tuned", "default-paper", *plain} == set(parameters)
+    assert parameters == {arm: {"learning_rate"} if arm in plain else both for arm in parameters}
     assert {tuple(sorted(row.more)) for row in rows if row.stage == "search"} == {tuple(sorted(both))}
     assert all(set(line) >= both for line in as_columns(rows)), "every row has the same columns"

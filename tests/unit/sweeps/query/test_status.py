@@ -44,19 +44,19 @@ RUNNING = Status(
 def test_status_has_the_running_worker_and_estimates_the_time_left(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at="native.search#2")
     with open_sweep(url, "s") as (engine, sweep):
-        found = status(engine, sweep)
+        sweep_status = status(engine, sweep)
     # The worker vanished as if killed, so its lease is still live.
-    assert [(worker.task, worker.alive) for worker in found.workers] == [("native.search#2", True)]
-    assert found.seconds_left is not None
-    assert found.seconds_left > 0
-    assert 0 < found.fraction < 1
-    assert "time left: about" in describe_status(found)
-    values = plain(STATUS.kind, found)
+    assert [(worker.task, worker.alive) for worker in sweep_status.workers] == [("native.search#2", True)]
+    assert sweep_status.seconds_left is not None
+    assert sweep_status.seconds_left > 0
+    assert 0 < sweep_status.fraction < 1
+    assert "time left: about" in describe_status(sweep_status)
+    values = plain(STATUS.kind, sweep_status)
     assert list(values) == [
         *("sweep", "state", "stages", "workers", "idle_workers", "fraction", "shares", "seconds_left", "problems"),
         *("fingerprints", "smoke_test"),
     ]
-    assert values["stages"]["search"]["done"] == found.stages["search"].done == 8
+    assert values["stages"]["search"]["done"] == sweep_status.stages["search"].done == 8
 
 
 def test_a_sweep_of_one_dataset_has_the_stage_compare_and_no_transfer(tmp_path: Path) -> None:
@@ -132,27 +132,27 @@ def _listed(tmp_path: Path) -> tuple[int, int, int]:
 
 
 def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finished(tmp_path: Path) -> None:
-    found, rows = _ended(tmp_path, SMALL, {"baselines": Unavailable("no weights; type: export KERAS_HOME=DIR")})
-    assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (1, 0)
-    assert found.stages["baselines"].ended == found.stages["baselines"].total == 1
-    assert (found.problems, found.seconds_left, found.fraction) == ((), 0.0, 1.0)
+    sweep_status, rows = _ended(tmp_path, SMALL, {"baselines": Unavailable("no weights; type: export KERAS_HOME=DIR")})
+    assert (sweep_status.stages["baselines"].unavailable, sweep_status.stages["baselines"].failed) == (1, 0)
+    assert sweep_status.stages["baselines"].ended == sweep_status.stages["baselines"].total == 1
+    assert (sweep_status.problems, sweep_status.seconds_left, sweep_status.fraction) == ((), 0.0, 1.0)
     assert _listed(tmp_path) == (len(rows) - 1, len(rows), 1)
     (row,) = [row for row in rows if row.state != "done"]
     assert (row.task, row.state) == ("baselines#mobilenet", "unavailable")
     assert row.reason == "no weights; type: export KERAS_HOME=DIR"
-    shown = describe_status(found).splitlines()
-    assert shown[0].split() == ["stage", "total", "waiting", "running", "done", "failed", "skipped", "unavailable"]
-    assert [line.split()[1:] for line in shown if line.startswith("baselines")] == [["1", *"00000", "1"]]
-    assert max(map(len, shown)) <= 80
-    assert shown[-1] == "finished; next: kd-sweeps report s"
+    lines = describe_status(sweep_status).splitlines()
+    assert lines[0].split() == ["stage", "total", "waiting", "running", "done", "failed", "skipped", "unavailable"]
+    assert [line.split()[1:] for line in lines if line.startswith("baselines")] == [["1", *"00000", "1"]]
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "finished; next: kd-sweeps report s"
 
 
 def test_a_baseline_with_an_error_and_an_unavailable_teacher_have_failed(tmp_path: Path) -> None:
     mistakes = {"baselines": KeyError("a mistake"), "teachers#target": Unavailable("no weights")}
-    found, rows = _ended(tmp_path, SMALL, mistakes)
+    sweep_status, rows = _ended(tmp_path, SMALL, mistakes)
     for stage in ("baselines", "teachers"):
-        assert (found.stages[stage].unavailable, found.stages[stage].failed) == (0, 1)
-    assert found.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
+        assert (sweep_status.stages[stage].unavailable, sweep_status.stages[stage].failed) == (0, 1)
+    assert sweep_status.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
     assert _listed(tmp_path) == (len(rows) - 1 - 1 - 7, len(rows), 0)
 
 
@@ -161,13 +161,13 @@ def test_a_failure_is_reported_once_with_the_number_of_tasks_it_skipped(tmp_path
     spec = override(before("quick"), {"baselines.methods": ["mobilenet"], "retry.error": 1})
     mistakes = {"teachers#source": KeyError("a mistake\nof two lines"), "teachers#target": KeyError("another")}
     mistakes |= {"baselines": Unavailable("no weights")}
-    found, rows = _ended(tmp_path, spec, mistakes | {"measure": SweepError("no model was finished")})
-    source, target = found.problems
+    sweep_status, rows = _ended(tmp_path, spec, mistakes | {"measure": SweepError("no model was finished")})
+    source, target = sweep_status.problems
     assert source.startswith("teachers:source failed: KeyError: 'a mistake")
     assert target.startswith("teachers:target failed: KeyError: 'another'; tasks skipped because of it: ")
-    assert max(map(len, found.problems)) < 120
+    assert max(map(len, sweep_status.problems)) < 120
     skipped = [row for row in rows if row.state == "skipped"]
-    assert sum(int(problem.rsplit(" ", 1)[1]) for problem in found.problems) == len(skipped)
+    assert sum(int(problem.rsplit(" ", 1)[1]) for problem in sweep_status.problems) == len(skipped)
     assert {row.reason.split(", which failed")[0] for row in skipped if row.reason} == {
         "needs teachers:source",
         "needs teachers:target",
@@ -176,5 +176,5 @@ def test_a_failure_is_reported_once_with_the_number_of_tasks_it_skipped(tmp_path
 
 def test_a_failed_measurement_is_reported_next_to_another_failure(tmp_path: Path) -> None:
     mistakes = {"teachers#target": KeyError("a mistake"), "measure": RuntimeError("no converter")}
-    found, _ = _ended(tmp_path, SMALL, mistakes)
-    assert [problem.split(" failed")[0] for problem in found.problems] == ["teachers:target", "measure"]
+    sweep_status, _ = _ended(tmp_path, SMALL, mistakes)
+    assert [problem.split(" failed")[0] for problem in sweep_status.problems] == ["teachers:target", "measure"]

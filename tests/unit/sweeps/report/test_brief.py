@@ -12,18 +12,18 @@ from sweeps.report import answer, older
 from sweeps.report.brief import brief
 from sweeps.spec.model import override
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 
 
 @pytest.fixture(scope="module")
 def undecided() -> Findings:
-    return found(OVER_SEEDS, accuracies(1.0))
+    return make_findings(OVER_SEEDS, accuracies(1.0))
 
 
 @pytest.fixture(scope="module")
 def last_look() -> Findings:
     spec = override(OVER_SEEDS, {"transfer.looks": 1})
-    return found(spec, accuracies(1.0, untuned=0.5, source=0.5))
+    return make_findings(spec, accuracies(1.0, untuned=0.5, source=0.5))
 
 
 def squeezed(text: str) -> str:
@@ -59,7 +59,8 @@ def test_a_wrapped_command_can_still_be_pasted(undecided: Findings, columns: int
     name = "a-name-that-is-as-long-as-a-name-may-be-which-is-64-characters-x"
     lines = brief(replace(undecided, name=name), columns=columns).splitlines()
     start = next(number for number, line in enumerate(lines) if line.lstrip().startswith("kd-sweeps extend"))
-    typed = "\n".join(lines[start : start + 6]).replace("\\\n", " ")
+    end = next(number for number, line in enumerate(lines) if line.startswith("digits"))
+    typed = "\n".join(lines[start:end]).replace("\\\n", " ")
     commands = [shlex.split(line) for line in typed.splitlines()]
     assert commands[0] == ["kd-sweeps", "extend", name, "--seeds", "+6"]
     assert commands[1] == ["kd-sweeps", "launch", name]

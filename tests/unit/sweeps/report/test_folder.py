@@ -23,7 +23,7 @@ from sweeps.spec.model import override
 from sweeps.spec.stored import read
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.planted_sweeps import planted
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 from tests.support.web.browser import Browser
@@ -33,7 +33,7 @@ HOSTILE = "<script>alert(1)</script> ![x](http://x.test/x.png) <img src=http://x
 
 @pytest.fixture(scope="module")
 def finished() -> Findings:
-    return found(override(REPORTED, {"note": HOSTILE}), run)
+    return make_findings(override(REPORTED, {"note": HOSTILE}), run)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "figures").mkdir(parents=True)
     (folder / "figures" / "gains.svg").write_text("of an earlier sweep")
     (folder / "figures" / "mine.svg").write_text("<svg/>")
-    return pages.write(found(spec, failing, until="transfer"), folder)
+    return pages.write(make_findings(spec, failing, until="transfer"), folder)
 
 
 def test_markup_in_paths_and_reasons_is_escaped(hostile: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_report_that_cannot_be_written_leaves_the_folder_as_it_was(tmp_path: P
     (tmp_path / "report.html").write_text("an earlier page")
     before = content(tmp_path)
     with pytest.raises(SpecError, match=r"cannot write a report into .*; give a folder"):
-        pages.write(found(REPORTED, run, until="search#1"), tmp_path)
+        pages.write(make_findings(REPORTED, run, until="search#1"), tmp_path)
     assert content(tmp_path) == before
 
 
@@ -161,9 +161,9 @@ def test_a_browser_shows_the_answer_and_the_figures(
     assert "tuned on digits-rgb" in dom
     browser.screenshot(page, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as image:
-        shown = {colour: count for count, colour in image.convert("RGB").getcolors(2**24) or []}
+        counts = {colour: count for count, colour in image.convert("RGB").getcolors(2**24) or []}
     # The bar of the advice and the mark of native are blue, the mark of best is vermillion: both are visible.
-    assert min(shown.get(_rgb(colour), 0) for colour in (BLUE, VERMILLION)) > 200
+    assert min(counts.get(_rgb(colour), 0) for colour in (BLUE, VERMILLION)) > 200
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -48,7 +48,7 @@ def test_a_difference_has_its_sign_and_its_bounds_if_there_are_any(value: Estima
 
 def test_in_words_a_difference_without_width_is_points_or_the_same_point() -> None:
     alike = [Estimate(value, value - 1e-14, value + 1e-14, 4) for value in (0.0, 0.5)]
-    texts = [words.difference(ACCURACY, one) for one in (*alike, SAME)]
+    texts = [words.difference(ACCURACY, estimate) for estimate in (*alike, SAME)]
     assert texts == ["0.0 points", "+0.5 points", "the same point"]
 
 
@@ -56,7 +56,7 @@ def test_limits_are_in_points_with_more_digits_if_they_are_close() -> None:
     assert words.between(ACCURACY, Estimate(0.9, -0.04, 1.44, 3)) == "0.0 to +1.4"
     assert words.between(ACCURACY, Estimate(0.9, -0.4, 1.44, 3), sign="") == "−0.4 to 1.4"
     assert words.between(ACCURACY, Estimate(0.0, -0.04, 0.03, 5)) == "−0.04 to +0.03"
-    assert [words.between(ACCURACY, one) for one in (Estimate(0.9, None, None, 1), TWO, SAME)] == ["", "", ""]
+    assert [words.between(ACCURACY, estimate) for estimate in (Estimate(0.9, None, None, 1), TWO, SAME)] == ["", "", ""]
     assert words.percent_interval(0.8, 0.69, 0.91) == "80 % [69, 91]"
     assert words.percent_interval(1.0, 0.996, 1.004) == "100.0 % [99.6, 100.4]"
     assert words.percent_interval(1.0, 1.0, 1.0) == "100 %"

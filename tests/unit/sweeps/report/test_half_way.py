@@ -17,7 +17,7 @@ from sweeps.spec.model import override
 from sweeps.usecases.run import plots
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS
-from tests.support.sweeps.builders import found, told
+from tests.support.sweeps.builders import make_findings, render_texts
 from tests.support.sweeps.planted_sweeps import planted
 from tests.support.sweeps.quadratic_worker import changed
 
@@ -47,17 +47,17 @@ def of_target(findings: Findings) -> Findings:
     """Return the findings without the source, whose look is complete before the target is read."""
     return replace(
         findings,
-        trainings=tuple(one for one in findings.trainings if one.work.role != "source"),
-        rows=tuple(one for one in findings.rows if one.dataset != "digits"),
-        differences=tuple(one for one in findings.differences if one.dataset != "digits"),
-        controls=tuple(one for one in findings.controls if one.role != "source"),
+        trainings=tuple(training for training in findings.trainings if training.work.role != "source"),
+        rows=tuple(row for row in findings.rows if row.dataset != "digits"),
+        differences=tuple(difference for difference in findings.differences if difference.dataset != "digits"),
+        controls=tuple(control for control in findings.controls if control.role != "source"),
     )
 
 
 @pytest.mark.parametrize("left", ["waiting", "cancelled"])  # cancelling must not reveal results
 def test_no_output_has_results_of_an_incomplete_look(left: str) -> None:
-    findings = of_target(found(SPEC, run, until=HALF, left=left))
-    half = told(findings)
+    findings = of_target(make_findings(SPEC, run, until=HALF, left=left))
+    half = render_texts(findings)
     assert telling(half) == []
     assert [figure.name for figure, _ in with_data(findings)] == ["surface"]
     assert plots(findings) == {}
@@ -66,8 +66,8 @@ def test_no_output_has_results_of_an_incomplete_look(left: str) -> None:
 
 
 def test_every_output_has_the_results_of_a_complete_look() -> None:
-    findings = found(SPEC, run)
-    whole = told(findings)
+    findings = make_findings(SPEC, run)
+    whole = render_texts(findings)
     assert telling(whole) == [*READ]
     assert [figure.name for figure, _ in with_data(findings)] == [
         "gains",
@@ -79,8 +79,8 @@ def test_every_output_has_the_results_of_a_complete_look() -> None:
 
 
 def test_a_dataset_with_a_complete_look_is_shown_while_another_is_incomplete() -> None:
-    findings = found(SPEC, run, until=HALF)
-    assert {one.work.role for one in findings.trainings if one.outcome is None} == {"target"}
+    findings = make_findings(SPEC, run, until=HALF)
+    assert {training.work.role for training in findings.trainings if training.outcome is None} == {"target"}
     rows = {(row.method, row.dataset): row.test is not None for row in findings.rows if row.kind == "arm"}
     assert rows["best", "digits"]
     assert not rows["best", "digits-rgb"]

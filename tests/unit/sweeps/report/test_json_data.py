@@ -9,13 +9,13 @@ from sweeps.findings.findings import Findings
 from sweeps.report.answer import badge, headline
 from sweeps.report.folder import json_data
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    return found(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))
+    return make_findings(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))
 
 
 def plain(findings: Findings) -> Any:
@@ -30,10 +30,10 @@ def test_the_json_has_the_answer_in_words_and_in_numbers(findings: Findings) -> 
     assert (verdict["verdict"]["word"], verdict["regret"]["searches"]) == ("UNDECIDED", 3)
     assert verdict["regret"]["estimate"]["mean"] == pytest.approx(1.6)
     assert verdict["by_search"] == pytest.approx([1.3, 1.6, 1.9])
-    groups = data["outer"]["target"]
-    assert [one["group"] for one in groups] == ["t0s0", "t0s1", "t0s2"]
-    assert [one["regret"]["mean"] for one in groups] == pytest.approx([1.3, 1.6, 1.9])
-    assert all({"temperature", "alpha"} <= set(one["best"]) for one in groups)
+    searches = data["outer"]["target"]
+    assert [search["group"] for search in searches] == ["t0s0", "t0s1", "t0s2"]
+    assert [search["regret"]["mean"] for search in searches] == pytest.approx([1.3, 1.6, 1.9])
+    assert all({"temperature", "alpha"} <= set(search["best"]) for search in searches)
     assert data["answer_hash"] == findings.answer_hash is not None
     assert (data["sweep"], data["fingerprint"]) == ("s", findings.fingerprint)
     assert data["spec"] == findings.spec.as_dict()
@@ -44,29 +44,30 @@ def test_the_json_has_the_tuned_points_and_the_fitted_surfaces(findings: Finding
     for key, role in (("best", "source"), ("native", "target")):
         point = findings.confirmed[role].best.point
         assert (data[key]["temperature"], data[key]["alpha"]) == (point["temperature"], point["alpha"])
-    for surface, one in zip(data["surfaces"], findings.surfaces, strict=True):
+    for values, surface in zip(data["surfaces"], findings.surfaces, strict=True):
         fitted = ("share", "low", "high", "tolerance", "word")
-        assert surface["top"] == {name: getattr(one.top, name) for name in fitted}
-        assert [trial["number"] for trial in surface["points"]] == [0, 1]
+        assert values["top"] == {name: getattr(surface.top, name) for name in fitted}
+        assert [trial["number"] for trial in values["points"]] == [0, 1]
 
 
 def test_rows_differences_and_controls_equal_the_findings() -> None:
-    findings = found(REPORTED, run)
+    findings = make_findings(REPORTED, run)
     data = plain(findings)
     assert [(row["method"], row["dataset"]) for row in data["rows"]] == [
         (row.method, row.dataset) for row in findings.rows
     ]
     measured = next(row for row in data["rows"] if row["method"] == "mobilenet")["measured"]
     assert measured["bytes"] == 113_000
-    assert [one["explains"] for one in data["controls"]] == [one.explains for one in findings.controls] == [True]
+    explains = [control.explains for control in findings.controls]
+    assert [control["explains"] for control in data["controls"]] == explains == [True]
     assert len(data["differences"]) == len(findings.differences)
 
 
 def test_before_the_comparison_its_values_are_null() -> None:
-    data = plain(found(OVER_SEEDS, {}, until="transfer"))
+    data = plain(make_findings(OVER_SEEDS, {}, until="transfer"))
     assert data["verdict"] == "NOT YET: 0 of 20 transfer trainings are done"
     assert data["verdicts"][0]["verdict"] is None
     assert data["verdicts"][0]["regret"] is None
     assert data["answer_hash"] is None
     assert data["outer"] == {"target": []}
-    assert {one["points"] for one in data["differences"]} == {None}
+    assert {difference["points"] for difference in data["differences"]} == {None}

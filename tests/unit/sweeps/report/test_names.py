@@ -29,7 +29,7 @@ def test_the_name_of_best_has_the_dataset_on_which_it_was_tuned() -> None:
 
 def test_every_arm_has_a_different_display_name() -> None:
     arms = {*SOURCE_ARMS, *TARGET_ARMS, *CONTROLS, AUTOKERAS}
-    names = {one: arm(one, source="a.npz", dataset="b{0}.npz") for one in arms}
+    names = {name: arm(name, source="a.npz", dataset="b{0}.npz") for name in arms}
     assert len(set(names.values())) == len(arms) == 11
     assert not set(names.values()) & arms
 

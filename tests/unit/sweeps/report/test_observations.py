@@ -15,7 +15,7 @@ from sweeps.stats.verdict import RULE
 from sweeps.trainers.score import ACCURACY
 from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.presets import before
 
 SPEC = before("tiny")  # T in [1, 20], alpha in [0, 1]
@@ -95,38 +95,38 @@ CONTROL = Control(
 
 def explained(controls: Sequence[Control]) -> list[str]:
     """Return the sentences about these controls."""
-    return words.explained(replace(found(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
+    return words.explained(replace(make_findings(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
 
 
 def test_a_control_that_gains_as_much_as_best_is_reported_with_its_meaning() -> None:
     other = replace(CONTROL, arm="label-smoothing", beyond=Estimate(8.0, 7.0, 9.0, 4))
     assert explained([CONTROL, other]) == [
-        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over no distillation, but at least half of that is gained by"
-        " `class-mean` (the mean logits of each class: how alike the classes are, nothing about the single image) as"
-        " well"
+        "digits: best gains 8.5 points (95 % CI 7.0 to 10.0) over no distillation, but at least half of that is gained"
+        " by Class means of the logits (the mean logits of each class: how alike the classes are, nothing about the"
+        " single image) as well"
     ]
     assert explained([other]) == [
-        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over no distillation, and no control is shown to gain half"
+        "digits: best gains 8.5 points (95 % CI 7.0 to 10.0) over no distillation, and no control is shown to gain half"
         " of that"
     ]
 
 
 def test_controls_have_nothing_to_explain_if_best_gains_nothing() -> None:
     nothing = Estimate(0.5, -0.1, 1.1, 4)
-    there = replace(CONTROL, role="target", dataset="digits-rgb")
-    assert explained([replace(CONTROL, best=nothing), there]) == [
-        "digits: best does not measurably beat no distillation (+0.50 [-0.10, +1.10] (n=4)): the controls have nothing"
+    on_target = replace(CONTROL, role="target", dataset="digits-rgb")
+    assert explained([replace(CONTROL, best=nothing), on_target]) == [
+        "digits: best does not measurably beat no distillation (+0.5 points, −0.1 to +1.1): the controls have nothing"
         " to explain",
-        *explained([there]),
+        *explained([on_target]),
     ]
     assert explained([]) == []
 
 
 def test_looks_are_listed_with_their_plan_and_its_times() -> None:
     level = "planned (one-sided, 3 %, 1 %, 1 %; 5 % in all)"
-    before = found(OVER_SEEDS, {}, until="transfer")
+    before = make_findings(OVER_SEEDS, {}, until="transfer")
     assert looked(before) == f"evaluations on the test set: 0 of 3 {level}"
-    after = found(OVER_SEEDS, accuracies(0.5))
+    after = make_findings(OVER_SEEDS, accuracies(0.5))
     first, second, third = looked(after).split(". ")
     assert third == "Judged by rule 1, which this sweep declared"
     assert first == f"evaluations on the test set: 1 of 3 {level}"
@@ -134,15 +134,16 @@ def test_looks_are_listed_with_their_plan_and_its_times() -> None:
     times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
     assert times is not None, second
     assert times[1] <= times[2]
-    again = replace(after, looks=(*after.looks, replace(after.looks[0], number=2, seeds=5)))
-    assert looked(again).startswith(f"evaluations on the test set: 2 of 3 {level}. Evaluation 1: 4 seeds, ")
-    assert "Evaluation 2: 5 seeds, spec " in looked(again)
+    two_looks = replace(after, looks=(*after.looks, replace(after.looks[0], number=2, seeds=5)))
+    assert looked(two_looks).startswith(f"evaluations on the test set: 2 of 3 {level}. Evaluation 1: 4 seeds, ")
+    assert "Evaluation 2: 5 seeds, spec " in looked(two_looks)
 
 
 def test_a_single_look_has_no_total_and_the_newest_rule_is_not_named() -> None:
-    newest = found(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
+    newest = make_findings(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
     assert looked(newest).endswith(
-        "0 of 3 planned (one-sided, default 2.5 %, elsewhere 0.1 %; the evaluations take 60 %, 20 %, 20 % of it)"
+        "0 of 3 planned (one-sided, Keras' default 2.5 %, values tuned on digits 0.1 %;"
+        " the evaluations take 60 %, 20 %, 20 % of it)"
     )
-    once = looked(found(override(OVER_SEEDS, {"transfer.looks": 1}), accuracies(0.5)))
+    once = looked(make_findings(override(OVER_SEEDS, {"transfer.looks": 1}), accuracies(0.5)))
     assert once.startswith("evaluations on the test set: 1 of 1 planned (one-sided, 5 %). Evaluation 1: ")

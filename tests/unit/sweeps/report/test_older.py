@@ -4,11 +4,11 @@ import re
 
 from sweeps.report import older
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 
 
 def test_a_verdict_that_needs_more_than_fifty_further_seeds_is_not_worth_settling() -> None:
-    findings = found(
+    findings = make_findings(
         OVER_SEEDS, accuracies(1.7)
     )  # 0.3 points from the margin: (t[.97] + t[.8]) / 0.3 is the square root of 80 to 90
     assert older.badge(findings).text.endswith("above or below 2 points; not worth settling")

@@ -14,13 +14,13 @@ from sweeps.report.page import page, report, title
 from sweeps.report.sentences import regret, sentence
 from sweeps.spec.model import override
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    return found(REPORTED, run)
+    return make_findings(REPORTED, run)
 
 
 def outline(blocks: list[Block]) -> list[str]:
@@ -37,14 +37,14 @@ def outline(blocks: list[Block]) -> list[str]:
 
 
 def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_a_sentence(findings: Findings) -> None:
-    made = page(findings)
-    assert outline(made)[:3] == [
+    blocks = page(findings)
+    assert outline(blocks)[:3] == [
         answer.headline(findings),
         "What is lost by not tuning on digits-rgb",
         "fold The searches",
     ]
-    assert Paragraph(regret(findings.spec, findings.verdicts[0])) in made
-    assert not any("Methods" in line or "figure" in line for line in outline(made))
+    assert Paragraph(regret(findings.spec, findings.verdicts[0])) in blocks
+    assert not any("Methods" in line or "figure" in line for line in outline(blocks))
 
 
 def test_a_note_is_on_one_line_above_everything(findings: Findings) -> None:
@@ -58,15 +58,17 @@ def test_full_verdicts_of_further_targets_follow_the_answer() -> None:
     """The point transfers to one target and fails on the other."""
     fails = {key.replace("#target.", "#target2."): points for key, points in accuracies(3.5).items()}
     spec = override(on(OVER_SEEDS, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    several = found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})
+    several = make_findings(
+        spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key}
+    )
     first, second = several.verdicts
-    made = page(several)
+    blocks = page(several)
     assert "on digits-rgb" in answer.headline(several)
     opening = answer.blocks(several)
-    assert made[: len(opening) + 1] == [*opening, Paragraph(sentence(several, second))]
+    assert blocks[: len(opening) + 1] == [*opening, Paragraph(sentence(several, second))]
     assert " FAILS: " in sentence(several, second)
     assert " TRANSFERS: " in sentence(several, first)
-    fold = next(block for block in made if isinstance(block, Fold) and block.title == "All numbers")
+    fold = next(block for block in blocks if isinstance(block, Fold) and block.title == "All numbers")
     assert fold.blocks[:2] == (Paragraph(sentence(several, first)), Paragraph(sentence(several, second)))
     headings = [block.text for block in fold.blocks if isinstance(block, Heading)]
     assert headings == ["On digits-rgb", "On mine.npz", "On digits"]
@@ -74,9 +76,9 @@ def test_full_verdicts_of_further_targets_follow_the_answer() -> None:
 
 
 def test_before_the_first_training_of_transfer_the_page_has_the_searches() -> None:
-    begun_only = found(OVER_SEEDS, {}, until="native.search")
-    made = page(begun_only, figures=[Figure("surface", "alt", "caption", slot="surfaces")])
-    assert outline(made) == [
+    begun_only = make_findings(OVER_SEEDS, {}, until="native.search")
+    blocks = page(begun_only, figures=[Figure("surface", "alt", "caption", slot="surfaces")])
+    assert outline(blocks) == [
         answer.headline(begun_only),
         "figure surface",
         "fold The searches",

@@ -19,7 +19,7 @@ from sweeps.report.folder import json_data
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
-from tests.support.sweeps.builders import found, told
+from tests.support.sweeps.builders import make_findings, render_texts
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 SPEC = override(OVER_SEARCHES, {"search.sampler": "qmc", "search.trials": 4, "outer.trials": 4, "transfer.seeds": 4})
@@ -34,34 +34,34 @@ def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callabl
     """
 
     def trained(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        trained_once = quadratic(claim, params, on_step)
+        outcome = quadratic(claim, params, on_step)
         if "temperature" not in params:
-            return trained_once
+            return outcome
         seed = claim.row.payload["seed"]
         luck = derive(seed, *(str(params[name]) for name in ("temperature", "alpha"))) / 2**31 / 100
-        labels_only = 0.2 if params["alpha"] == 1 else 0.0
-        turned = claim.row.stage == "native" and claim.row.payload.get("group", "") in apart
-        score = (1.0 - trained_once.score if turned else trained_once.score - labels_only) + luck
-        return replace(changed(trained_once, val_accuracy=score, test_accuracy=score), score=score)
+        penalty = 0.2 if params["alpha"] == 1 else 0.0
+        is_reversed = claim.row.stage == "native" and claim.row.payload.get("group", "") in apart
+        score = (1.0 - outcome.score if is_reversed else outcome.score - penalty) + luck
+        return replace(changed(outcome, val_accuracy=score, test_accuracy=score), score=score)
 
     return trained
 
 
 @pytest.mark.parametrize("apart", [(), ("t0s1",), ("", "t0s2")], ids=["all the same", "one apart", "two apart"])
 def test_a_training_compared_with_itself_never_counts_as_evidence(apart: tuple[str, ...]) -> None:
-    findings = found(SPEC, run(apart))
+    findings = make_findings(SPEC, run(apart))
     same = 3 - len(apart)
     assert findings.verdicts[0].same == same
-    texts = {where: text for where, text in told(findings).items() if where not in ("json", "csv")}
+    texts = {place: text for place, text in render_texts(findings).items() if place not in ("json", "csv")}
     twins = compare(["s", "twin"], [findings, replace(findings, name="twin")])
     if same == 2:
         texts |= draw(with_data(findings))
     texts["compare"] = markdown.text(comparison.page(twins))
-    assert {where: match.group() for where, text in texts.items() if (match := NEVER.search(text))} == {}
+    assert {place: match.group() for place, text in texts.items() if (match := NEVER.search(text))} == {}
     alike = f"{same} of 3 searches chose the same candidate on both datasets"
-    for where in ("page", "markdown", "html", "note"):
-        first = re.split("The searches", texts[where])[0]
-        assert alike in first, where
+    for place in ("page", "markdown", "html", "note"):
+        first = re.split("The searches", texts[place])[0]
+        assert alike in first, place
     assert alike in " ".join(texts["terminal"].split())
     assert "the same point" in texts["compare"]
     (verdict,) = json.loads(json.dumps(json_data(findings)))["verdicts"]

@@ -17,7 +17,7 @@ from sweeps.stats.response import top
 from sweeps.stats.top import Run
 from sweeps.trainers.protocol import Point
 from tests.support.points import at
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 from tests.support.sweeps.small_sweeps import SMALL
@@ -27,14 +27,14 @@ from tests.support.sweeps.small_sweeps import SMALL
 def searched() -> Iterator[Findings]:
     """Run three searches on each dataset; the fitted surfaces have an eighth of the cells."""
     with mock.patch("sweeps.stats.response.SIDE", 8):
-        yield found(override(REPORTED, {"outer.searches": 3, "search.trials": 6}), run)
+        yield make_findings(override(REPORTED, {"outer.searches": 3, "search.trials": 6}), run)
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
 def test_the_numbers_of_the_searches_follow_from_the_csv_and_the_spec(searched: Findings, role: str) -> None:
     """Recompute from the published files: the share of good points, ties with best, and optimism."""
     findings = searched
-    (surface,) = [one for one in findings.surfaces if one.role == role]
+    (surface,) = [surface for surface in findings.surfaces if surface.role == role]
     lines = [line for line in csv.DictReader(io.StringIO(results_csv(findings))) if line["role"] == role]
     tried = [line for line in lines if line["stage"] != "transfer"]
     assert {(line["arm"], line["state"]) for line in tried} == {("", "done")}
@@ -66,8 +66,8 @@ def test_the_numbers_of_the_searches_follow_from_the_csv_and_the_spec(searched: 
     confirms[surface.best] = winner
     first = [line for line in tried if (line["stage"], line["group"]) == ("search", "")]
     luckiest = max(first, key=lambda line: float(line["val_accuracy"]))
-    again = confirms[at(float(luckiest["temperature"]), float(luckiest["alpha"]))]
-    assert surface.optimism == pytest.approx(100 * float(luckiest["val_accuracy"]) - fmean(again.values()))
+    confirm_scores = confirms[at(float(luckiest["temperature"]), float(luckiest["alpha"]))]
+    assert surface.optimism == pytest.approx(100 * float(luckiest["val_accuracy"]) - fmean(confirm_scores.values()))
 
 
 def test_each_further_parameter_has_a_column_which_is_empty_for_arms_trained_without_it() -> None:
@@ -79,7 +79,7 @@ def test_each_further_parameter_has_a_column_which_is_empty_for_arms_trained_wit
             "transfer.source_arms": ["best", "default-keras"],
         },
     )
-    findings = found(spec, quadratic, until="transfer#target")
+    findings = make_findings(spec, quadratic, until="transfer#target")
     text = results_csv(findings)
     assert text.splitlines()[0] == (
         "dataset,role,arm,group,repeat,seed,state,temperature,alpha,learning_rate,nontarget_weight,"

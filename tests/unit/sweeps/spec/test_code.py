@@ -75,12 +75,12 @@ def test_a_worker_with_another_file_or_none_stops_without_an_attempt(
     file.write_text("other = 1")
     with pytest.raises(
         NotHere, match=r"mine\.py here has sha256 .* the sweep was created with .*KD_SWEEPS_CODE"
-    ) as one:
+    ) as changed_error:
         check_code(spec)
     file.unlink()
-    with pytest.raises(NotHere, match=r"cannot read .*mine\.py: No such file") as two:
+    with pytest.raises(NotHere, match=r"cannot read .*mine\.py: No such file") as missing_error:
         check_code(spec)
-    assert [class_of(error.value) for error in (one, two)] == [MACHINE, MACHINE]
+    assert [class_of(error.value) for error in (changed_error, missing_error)] == [MACHINE, MACHINE]
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "mine.py").write_text(MAKE)
     monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path / "code"))

@@ -72,9 +72,9 @@ def test_with_searched_training_parameters_an_arm_shows_their_gain_alone() -> No
     assert WIDE.untreated_arm("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
     assert "scratch-tuned" not in WIDE.arms("target", Group(search=1))
-    own = override(before("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
-    assert "scratch-tuned" not in own.arms("target")
-    assert own.untreated_arm("target") == "scratch"
+    nkd_spec = override(before("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
+    assert "scratch-tuned" not in nkd_spec.arms("target")
+    assert nkd_spec.untreated_arm("target") == "scratch"
 
 
 def test_a_spec_of_one_dataset_has_no_target_and_all_seeds_for_every_arm() -> None:
@@ -96,23 +96,23 @@ def _recorded() -> set[str]:
     point, accuracy = at(1.0, 0.5), Estimate(0.5, None, None, 1)
     candidate = Candidate(point, 0, accuracy)
     confirmed = Confirmed(candidate, (candidate,)).as_json()
-    row = TrialRow(**dict.fromkeys(one.name for one in fields(TrialRow)))
+    row = TrialRow(**dict.fromkeys(field.name for field in fields(TrialRow)))
     (csv_header,) = long_csv([("s", before("tiny"), [replace(row, state="done", task="search#0", more={})])]).split()[
         :1
     ]
-    found = {*confirmed, *Ranked(point, 0.5, "").as_json(), *csv_header.split(",")}
+    names = {*confirmed, *Ranked(point, 0.5, "").as_json(), *csv_header.split(",")}
     for record in (TrialRow, SearchTrial, Macs):
-        found |= {one.name for one in fields(record)}
-    return found | set(ROLES) | set(StudentOutcome.model_fields)
+        names |= {field.name for field in fields(record)}
+    return names | set(ROLES) | set(StudentOutcome.model_fields)
 
 
 def test_every_field_of_the_records_is_a_reserved_name() -> None:
     own_keys = {"temperature", "alpha", *TRAINING_PARAMS}
     assert _recorded() - own_keys - RESERVED_NEW == set()
     assert not RESERVED_NEW & own_keys
-    assert not RESERVED_NEW & {one.name for loss in LOSSES.values() for one in loss.parameters}
+    assert not RESERVED_NEW & {parameter.name for loss in LOSSES.values() for parameter in loss.parameters}
 
 
 def test_a_stored_spec_with_a_reserved_name_stays_readable() -> None:
-    own = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
-    assert override(before("tiny"), own).search.space == {"cpu_s": (1, 2)}
+    changes = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
+    assert override(before("tiny"), changes).search.space == {"cpu_s": (1, 2)}

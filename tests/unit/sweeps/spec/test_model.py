@@ -92,7 +92,7 @@ def test_a_change_changes_the_fingerprint_and_is_listed_in_the_difference() -> N
         ({"target2.images": 1}, ["target2.dataset is missing"]),
         (
             {"target2": ROLE | {"dataset": "cifar10"}},
-            ["source.dataset and target.dataset and target2.dataset", "differ"],
+            ["source.dataset, target.dataset and target2.dataset", "differ"],
         ),
         ({"target2": ROLE | {"trials": 1}}, ["unknown key 'target2.trials'", "dataset, images"]),
         ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),
@@ -196,8 +196,10 @@ def test_by_rule_3_each_strategy_is_tested_at_its_own_level() -> None:
     quick = preset("quick")
     text = "which tests an untuned default at {} % and values from elsewhere at {} %"
     assert [quick.tested_at(look) for look in (1, 2, 3)] == [text.format(1.5, 0.06), *[text.format(0.5, 0.02)] * 2]
-    more = quick.target.model_dump() | {"dataset": "fashion_mnist"} if quick.target else {}
-    assert override(quick, {"target2": more}).tested_at(1) == text.format(0.75, 0.03), "two targets share the level"
+    second_target = quick.target.model_dump() | {"dataset": "fashion_mnist"} if quick.target else {}
+    assert override(quick, {"target2": second_target}).tested_at(1) == text.format(0.75, 0.03), (
+        "two targets share the level"
+    )
     alone = override(quick, {"target": None, "transfer.looks": 1})
     assert alone.tested_at(1) == "which tests an untuned default at 2.5 %"
     assert override(quick, {"transfer.rule": 2}).tested_at(2) == "at the 1 % level"
@@ -258,8 +260,8 @@ def test_the_margin_of_a_new_sweep_is_a_share_unless_points_are_given(tmp_path: 
     path, values = tmp_path / "my.toml", preset("quick").as_dict()
     path.write_text(to_toml(preset("quick")))
     assert read(path).transfer.margin_share == 0.2
-    for own, share, margin in (({}, 0.2, 1.0), ({"margin": 2.0}, 0.0, 2.0), ({"rule": 2}, 0.0, 1.0)):
-        new = parse({**values, "transfer": {"seeds": 3, **own}}, new=True).transfer
+    for options, share, margin in (({}, 0.2, 1.0), ({"margin": 2.0}, 0.0, 2.0), ({"rule": 2}, 0.0, 1.0)):
+        new = parse({**values, "transfer": {"seeds": 3, **options}}, new=True).transfer
         assert (new.margin_share, new.margin) == (share, margin)
     assert parse({**values, "transfer": {"seeds": 3}}).transfer.margin_share == 0.0, (
         "a stored spec without a share has none"

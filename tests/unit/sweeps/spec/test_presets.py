@@ -39,9 +39,9 @@ def test_the_spec_of_a_dataset_wins_over_a_preset() -> None:
 
 def test_an_unknown_dataset_keeps_the_settings_of_the_role_but_not_the_content() -> None:
     spec = override(preset("quick"), {"target.content_hash": "abc", "target.epochs": 9})
-    found = on(spec, targets=["mine.npz", "cifar10"])
-    assert found.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": "", "images": 0})
-    assert found.target2 == spec.target
+    new_spec = on(spec, targets=["mine.npz", "cifar10"])
+    assert new_spec.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": "", "images": 0})
+    assert new_spec.target2 == spec.target
 
 
 def test_a_repeated_dataset_and_too_many_targets_are_refused() -> None:
@@ -64,22 +64,22 @@ def test_models_apply_to_every_dataset_and_a_key_overrides_them() -> None:
     request = SpecRequest(
         preset("tiny"), {"target.teacher": "mlp-800"}, "digits-rgb", ["digits"], "cnn-small", "mlp-800"
     )
-    made = request.spec()
+    spec = request.spec()
     placed = on(preset("tiny"), source="digits-rgb", targets=["digits"])
-    assert [made.role(role).dataset for role in made.roles] == [placed.role(role).dataset for role in placed.roles]
-    assert (made.source.teacher, made.target.teacher) == ("cnn-small", "mlp-800")
-    assert {made.role(role).student for role in made.roles} == {"mlp-800"}
+    assert [spec.role(role).dataset for role in spec.roles] == [placed.role(role).dataset for role in placed.roles]
+    assert (spec.source.teacher, spec.target.teacher) == ("cnn-small", "mlp-800")
+    assert {spec.role(role).student for role in spec.roles} == {"mlp-800"}
 
 
 def test_epochs_apply_to_every_student_and_a_key_overrides_them() -> None:
-    made = SpecRequest(preset("quick"), {"target.epochs": 5}, epochs=3, trials=4, seed=0).spec()
-    assert (made.source.epochs, made.target.epochs, made.search.trials, made.seed) == (3, 5, 4, 0)
+    spec = SpecRequest(preset("quick"), {"target.epochs": 5}, epochs=3, trials=4, seed=0).spec()
+    assert (spec.source.epochs, spec.target.epochs, spec.search.trials, spec.seed) == (3, 5, 4, 0)
     assert not SpecRequest(seed=0).is_empty
 
 
 def test_a_size_applies_to_every_folder_of_images(tmp_path: Path) -> None:
-    made = SpecRequest(preset("quick"), targets=[str(tmp_path)], size=(24, 32)).spec()
-    assert (made.source.size, made.target.size) == ((), (24, 32))
+    spec = SpecRequest(preset("quick"), targets=[str(tmp_path)], size=(24, 32)).spec()
+    assert (spec.source.size, spec.target.size) == ((), (24, 32))
     with pytest.raises(SpecError, match="--size: got 24x32; only a folder of images takes a size"):
         SpecRequest(preset("quick"), size=(24, 32)).spec()
 

@@ -28,19 +28,19 @@ def runs(
     *, gain: Sequence[float] = (), default: Sequence[float] = (), elsewhere: Sequence[float] = (), searches: int = 4
 ) -> list[Runs]:
     """Return searches with two seeds each: 70 and 72 for tuning here, less the given loss for the others."""
-    given_values: list[tuple[str, Sequence[float]]] = [
+    losses: list[tuple[str, Sequence[float]]] = [
         ("untreated", gain),
         ("default", default),
         ("elsewhere", elsewhere),
     ]
-    made = []
+    search_runs = []
     for number in range(searches):
         search = {"here": {0: 70.0, 1: 72.0}}
-        for use, less in given_values:
-            if less:
-                search[use] = {0: 70.0 - less[number], 1: 72.0 - less[number]}
-        made.append(search)
-    return made  # type: ignore[return-value]
+        for use, strategy_losses in losses:
+            if strategy_losses:
+                search[use] = {0: 70.0 - strategy_losses[number], 1: 72.0 - strategy_losses[number]}
+        search_runs.append(search)
+    return search_runs  # type: ignore[return-value]
 
 
 def advice(searches: Sequence[Runs], *, margin: float = 1.0, share: float = 0.2, **more: int) -> Choice:
@@ -94,15 +94,15 @@ def test_a_share_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
 def test_the_numbers_of_a_strategy_are_over_searches() -> None:
     gains, default, elsewhere = spread(10.0), spread(1.5, 2.0), spread(0.5, 0.5)
     choice = advice(runs(gain=gains, default=default, elsewhere=elsewhere))
-    untuned, here = of(choice, "default"), of(choice, "here")
+    untuned, tuned = of(choice, "default"), of(choice, "here")
     low, high = stats.ttest_1samp(default, 0).confidence_interval()
     lost = present(untuned.lost)
     assert (lost.mean, lost.low, lost.high) == pytest.approx((1.5, low, high))
-    own = [gain - lost for gain, lost in zip(gains, default, strict=True)]
-    assert present(untuned.gain).mean == pytest.approx(fmean(own))
-    share, fieller = present(untuned.share), present(ratio(own, gains))
+    untuned_gains = [gain - lost for gain, lost in zip(gains, default, strict=True)]
+    assert present(untuned.gain).mean == pytest.approx(fmean(untuned_gains))
+    share, fieller = present(untuned.share), present(ratio(untuned_gains, gains))
     assert (share.mean, share.low, share.high) == pytest.approx((0.85, fieller.low, fieller.high))
-    assert (here.share, here.lost, here.gain) == (Estimate(1.0, 1.0, 1.0, 4), None, choice.gain)
+    assert (tuned.share, tuned.lost, tuned.gain) == (Estimate(1.0, 1.0, 1.0, 4), None, choice.gain)
     third = present(choice.elsewhere_less_default)
     assert (third.mean, third.n) == (pytest.approx(1.0), 4)
     beyond = [lost - 0.2 * gain for lost, gain in zip(default, gains, strict=True)]
@@ -126,13 +126,13 @@ def test_without_a_gain_no_treatment_is_advised_and_there_is_no_share() -> None:
         choice = advice(runs(gain=spread(gain), default=spread(-5.0), elsewhere=spread(-9.0)))
         assert choice.use == "untreated"
         assert not choice.settled
-        assert [(one.share, one.shown) for one in choice.strategies] == [(None, False)] * 3
+        assert [(strategy.share, strategy.shown) for strategy in choice.strategies] == [(None, False)] * 3
     needed = of(advice(runs(gain=spread(1.0), default=spread(0.0))), "here").needed
     assert needed == seeds_needed(1.0, 1.0, level=GAIN_LEVEL)
     assert of(advice(runs(gain=spread(-1.0))), "here").needed is None
-    shown = advice(runs(gain=spread(DEFAULT + 0.001), default=spread(9.0), elsewhere=spread(9.0)))
-    assert shown.use == "here"
-    assert all(one.share is not None for one in shown.strategies)
+    choice = advice(runs(gain=spread(DEFAULT + 0.001), default=spread(9.0), elsewhere=spread(9.0)))
+    assert choice.use == "here"
+    assert all(strategy.share is not None for strategy in choice.strategies)
 
 
 def test_advice_is_settled_if_no_cheaper_strategy_can_replace_it() -> None:
@@ -154,8 +154,10 @@ def test_fewer_than_three_searches_decide_nothing() -> None:
     for searches in (1, 2):
         choice = advice(runs(gain=[9.0, 9.1], default=[-5.0, -5.1], elsewhere=[9.0, 9.1], searches=searches))
         assert (choice.use, choice.settled, choice.searches) == ("here", False, searches)
-        assert [(one.shown, one.worse, one.share) for one in choice.strategies] == [(False, False, None)] * 3
-        needed = [one.needed for one in choice.strategies]
+        assert [(strategy.shown, strategy.worse, strategy.share) for strategy in choice.strategies] == [
+            (False, False, None)
+        ] * 3
+        needed = [strategy.needed for strategy in choice.strategies]
         assert needed == ([None] * 3 if searches == 1 else [3, None, 3]), "one search has no spread"
     assert advise([], margin=1.0, margin_share=0.2) is None
     assert advise([{"default": {0: 1.0}}], margin=1.0, margin_share=0.2) is None
@@ -168,7 +170,7 @@ def test_a_trainer_without_an_untreated_arm_has_a_margin_in_points() -> None:
     for default, use in ((1 - DEFAULT - 0.001, "default"), (1 - DEFAULT + 0.001, "here")):
         choice = advice(runs(default=spread(default)))
         assert (choice.use, choice.gain, choice.margin, choice.margin_share) == (use, None, 1.0, 0.0)
-        assert [(one.share, one.gain) for one in choice.strategies] == [(None, None)] * 2
+        assert [(strategy.share, strategy.gain) for strategy in choice.strategies] == [(None, None)] * 2
 
 
 def test_a_margin_in_points_is_used_if_no_share_is_declared() -> None:
@@ -180,7 +182,7 @@ def test_a_margin_in_points_is_used_if_no_share_is_declared() -> None:
 
 def test_with_one_dataset_nothing_is_tuned_elsewhere() -> None:
     choice = advice(runs(gain=[10.0] * 4, default=spread(9.0)))
-    assert [one.name for one in choice.strategies] == ["default", "here"]
+    assert [strategy.name for strategy in choice.strategies] == ["default", "here"]
     assert (choice.use, choice.elsewhere_less_default, choice.settled) == ("here", None, True)
 
 
@@ -193,7 +195,9 @@ def test_the_verdict_of_rule_3_agrees_with_the_advice_on_elsewhere(
     searches = runs(gain=gain, elsewhere=lost, searches=len(values))
     share, level = 0.0 if in_points else 0.2, level_of("elsewhere", looks=1, look=1, targets=1)
     choice = advice(searches, share=share)
-    arms = [{"native": one["here"], "best": one["elsewhere"], "scratch": one["untreated"]} for one in searches]
+    arms = [
+        {"native": search["here"], "best": search["elsewhere"], "scratch": search["untreated"]} for search in searches
+    ]
     verdict = present(decide(arms, margin=1.0, margin_share=share, level=level, rule=3))
     strategy = of(choice, "elsewhere")
     assert (verdict.word == "TRANSFERS") == strategy.shown

@@ -28,7 +28,7 @@ def runs(values: list[float], *, dataset: str = "", seeds: str = "") -> Scores:
     return {(dataset, f"{seeds}{number}"): value for number, value in enumerate(values)}
 
 
-def one(scores: Scores, baseline: Scores, *, margin: float | None = None) -> Against:
+def against_base(scores: Scores, baseline: Scores, *, margin: float | None = None) -> Against:
     (answer,) = against({"a": scores, "base": baseline}, "base", margin=margin)
     return answer
 
@@ -39,7 +39,7 @@ def test_with_shared_seeds_it_is_scipys_paired_t_test(pairs: list[tuple[float, f
     first, second = map(list, zip(*pairs, strict=True))
     if np.ptp(np.subtract(first, second)) < 1e-3:
         return  # without spread there is no test
-    answer, test = one(runs(first), runs(second)), stats.ttest_rel(first, second)
+    answer, test = against_base(runs(first), runs(second)), stats.ttest_rel(first, second)
     value = present(answer.difference)
     assert answer.paired
     assert (value.low, value.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
@@ -56,7 +56,7 @@ def test_without_a_shared_seed_it_is_welchs_test_with_whole_degrees_of_freedom(
 ) -> None:
     if min(np.ptp(first), np.ptp(second)) < 1e-3:
         return
-    answer = one(runs(first), runs(second, seeds="other"))
+    answer = against_base(runs(first), runs(second, seeds="other"))
     test = stats.ttest_ind(first, second, equal_var=False)
     value, whole = present(answer.difference), math.floor(test.df + 1e-9)
     assert not answer.paired
@@ -82,11 +82,11 @@ def test_holm_counts_every_setting() -> None:
 def test_over_several_datasets_every_pair_counts_and_each_dataset_has_its_own_interval() -> None:
     base = runs([1.0, 2.0, 3.0], dataset="m") | runs([10.0, 12.0], dataset="n")
     scores = runs([1.5, 2.6, 3.4], dataset="m") | runs([11.0, 12.5], dataset="n")
-    answer = one(scores, base)
-    apart = [0.5, 0.6, 0.4, 1.0, 0.5]
-    assert present(answer.difference).mean == pytest.approx(np.mean(apart))
+    answer = against_base(scores, base)
+    differences = [0.5, 0.6, 0.4, 1.0, 0.5]
+    assert present(answer.difference).mean == pytest.approx(np.mean(differences))
     assert present(answer.difference).n == 5
-    assert answer.p == pytest.approx(stats.ttest_1samp(apart, 0).pvalue)
+    assert answer.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
     assert {name: (value.mean, value.n) for name, value in answer.by_dataset.items()} == {
         "m": (pytest.approx(0.5), 3),
         "n": (pytest.approx(0.75), 2),
@@ -96,7 +96,7 @@ def test_over_several_datasets_every_pair_counts_and_each_dataset_has_its_own_in
 def test_welch_over_several_datasets_weights_them_equally() -> None:
     base = runs([1.0, 2.0, 3.0], dataset="m") | runs([10.0, 12.0, 14.0], dataset="n")
     scores = runs([2.0, 3.0, 4.0], dataset="m", seeds="x") | runs([13.0, 15.0, 17.0], dataset="n", seeds="x")
-    answer = one(scores, base)
+    answer = against_base(scores, base)
     assert present(answer.difference).mean == pytest.approx((1.0 + 3.0) / 2)
     # Variances of the means 1/3, 1/3, 4/3, 4/3, each with two degrees of freedom, over two datasets.
     error, df = math.sqrt(10 / 3) / 2, math.floor((10 / 3) ** 2 / (2 * (1 / 9 + 16 / 9) / 2))
@@ -116,23 +116,23 @@ def test_fewer_than_three_pairs_decide_nothing_and_do_not_count_in_holm() -> Non
     assert FEWEST_RUNS == 3
     assert (two.p, two.p_holm, two.better, present(two.difference).low) == (None, None, False, None)
     assert four.p == four.p_holm, "it is the only test, so Holm changes nothing"
-    lonely = one(runs([1.0]), runs([0.0]))
+    lonely = against_base(runs([1.0]), runs([0.0]))
     assert (present(lonely.difference).mean, lonely.p, lonely.needed) == (1.0, None, None)
 
 
 def test_equal_differences_are_no_evidence_even_if_rounding_makes_them_differ() -> None:
     base = [0.81, 0.1, 0.7, 0.8]
-    answer = one(runs([value + 0.1 for value in base]), runs(base))
+    answer = against_base(runs([value + 0.1 for value in base]), runs(base))
     assert np.std(np.subtract([value + 0.1 for value in base], base)) > 0
     assert (answer.alike, answer.p, answer.better) == (True, None, False)
-    assert one(runs(base), runs(base)).alike
+    assert against_base(runs(base), runs(base)).alike
 
 
 def test_a_spread_that_is_small_by_chance_is_raised_to_a_share_of_the_others() -> None:
     base = [0.0, 0.0, 0.0, 0.0]
     noisy = {f"n{number}": runs([1.0, -1.0, 1.2, -1.2]) for number in range(2)}
     lucky = runs([0.2, 0.21, 0.2, 0.19])
-    alone = one(lucky, runs(base))
+    alone = against_base(lucky, runs(base))
     _, _, among = against({"base": runs(base)} | noisy | {"lucky": lucky}, "base")
     assert alone.better
     assert not among.better
@@ -145,22 +145,22 @@ def test_no_worse_is_a_one_sided_test_beyond_the_margin() -> None:
     base, scores = [1.0, 2.0, 3.0, 4.0], [0.9, 2.05, 2.95, 4.1]
     test = stats.ttest_rel(np.add(scores, 0.2), base, alternative="greater")
     assert test.pvalue < LEVEL / 2
-    assert one(runs(scores), runs(base), margin=0.2).no_worse
-    assert one(runs(scores), runs(base), margin=0.01).no_worse is False
-    assert one(runs(scores), runs(base)).no_worse is None
-    assert one(runs([0.9]), runs(base), margin=0.2).no_worse is False, "one pair decides nothing"
+    assert against_base(runs(scores), runs(base), margin=0.2).no_worse
+    assert against_base(runs(scores), runs(base), margin=0.01).no_worse is False
+    assert against_base(runs(scores), runs(base)).no_worse is None
+    assert against_base(runs([0.9]), runs(base), margin=0.2).no_worse is False, "one pair decides nothing"
 
 
 def test_the_needed_seeds_detect_the_lead_with_80_percent_power() -> None:
     rng = np.random.default_rng(3)
     base, scores = [0.0] * 6, [0.9, -0.5, 0.8, 0.1, 1.0, -0.3]
-    answer = one(runs(scores), runs(base))
+    answer = against_base(runs(scores), runs(base))
     needed, mean, sd = present(answer.needed), np.mean(scores), np.std(scores, ddof=1)
     assert needed > 6
     drawn = rng.normal(mean, sd, (4000, needed))
     test = stats.ttest_1samp(drawn, 0, axis=1)
     assert np.mean((test.pvalue < LEVEL) & (test.statistic > 0)) == pytest.approx(0.8, abs=0.04)
-    assert one(runs([-value for value in scores]), runs(base)).needed is None
+    assert against_base(runs([-value for value in scores]), runs(base)).needed is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 50, 1000])

@@ -40,8 +40,8 @@ def test_one_value_has_no_interval_or_p_value_and_no_value_has_no_estimate() -> 
 
 
 def test_a_paired_difference_uses_only_common_seeds() -> None:
-    both = present(estimates.paired({0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 7.0, 3: 1.0}))
-    assert (both.mean, both.n) == (1.5, 2)
+    difference = present(estimates.paired({0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.0, 2: 7.0, 3: 1.0}))
+    assert (difference.mean, difference.n) == (1.5, 2)
     assert estimates.paired({0: 1.0}, {1: 1.0}) is None
     assert estimates.differences({2: 9.0, 0: 3.0, 1: 5.0}, {1: 4.0, 2: 7.0, 3: 1.0}) == [1.0, 2.0]
 
@@ -50,14 +50,14 @@ def test_a_paired_difference_uses_only_common_seeds() -> None:
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=20))
 def test_intervals_and_p_values_equal_scipys_t_tests(pairs: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
-    apart = [one - other for one, other in pairs]
-    if np.ptp(apart) < 1e-6:
+    differences = [left - right for left, right in pairs]
+    if np.ptp(differences) < 1e-6:
         return  # scipy would divide by a spread of about zero
     test = stats.ttest_rel(first, second)
-    both = present(estimates.paired(dict(enumerate(first)), dict(enumerate(second))))
-    assert (both.low, both.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
-    assert both.mean == pytest.approx(np.mean(apart), abs=1e-9)
-    assert estimates.t_p_value(apart) == pytest.approx(test.pvalue, rel=1e-6, abs=1e-9)
+    difference = present(estimates.paired(dict(enumerate(first)), dict(enumerate(second))))
+    assert (difference.low, difference.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
+    assert difference.mean == pytest.approx(np.mean(differences), abs=1e-9)
+    assert estimates.t_p_value(differences) == pytest.approx(test.pvalue, rel=1e-6, abs=1e-9)
 
 
 def test_without_spread_the_p_value_is_its_limit() -> None:
@@ -153,19 +153,19 @@ def test_the_interval_of_a_ratio_has_the_values_that_a_test_does_not_reject(
     rng = np.random.default_rng(seed)
     bottoms = rng.normal(1.0, spread, n)
     tops = numerator * bottoms + rng.normal(0, 0.5, n)
-    found = present(estimates.ratio(list(tops), list(bottoms)))
-    assert (found.mean, found.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
+    interval = present(estimates.ratio(list(tops), list(bottoms)))
+    assert (interval.mean, interval.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
     p_of_bottom = stats.ttest_1samp(bottoms, 0).pvalue
-    if found.low is None or found.high is None:
+    if interval.low is None or interval.high is None:
         assert p_of_bottom > 0.05 - 1e-9, "only a denominator that may be 0 leaves no bounds"
         return
     assert p_of_bottom < 0.05 + 1e-9
-    width = found.high - found.low
-    assert inverted(tops, bottoms, found.low) == pytest.approx(0.05, abs=1e-6)
-    assert inverted(tops, bottoms, found.high) == pytest.approx(0.05, abs=1e-6)
-    for inside in np.linspace(found.low, found.high, 7)[1:-1]:
+    width = interval.high - interval.low
+    assert inverted(tops, bottoms, interval.low) == pytest.approx(0.05, abs=1e-6)
+    assert inverted(tops, bottoms, interval.high) == pytest.approx(0.05, abs=1e-6)
+    for inside in np.linspace(interval.low, interval.high, 7)[1:-1]:
         assert inverted(tops, bottoms, inside) > 0.05
-    for outside in (found.low - 0.3 * width, found.high + 0.3 * width, found.low - 50 * width):
+    for outside in (interval.low - 0.3 * width, interval.high + 0.3 * width, interval.low - 50 * width):
         assert inverted(tops, bottoms, outside) < 0.05
 
 
@@ -188,7 +188,7 @@ def test_the_pareto_front_by_hand() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6))))
 def test_the_pareto_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> None:
-    def dominated(one: tuple[int, int]) -> bool:
-        return any(other != one and other[0] <= one[0] and other[1] >= one[1] for other in points)
+    def dominated(point: tuple[int, int]) -> bool:
+        return any(other != point and other[0] <= point[0] and other[1] >= point[1] for other in points)
 
-    assert sorted(estimates.pareto_front(points)) == [i for i, one in enumerate(points) if not dominated(one)]
+    assert sorted(estimates.pareto_front(points)) == [i for i, point in enumerate(points) if not dominated(point)]

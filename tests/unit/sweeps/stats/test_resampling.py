@@ -52,7 +52,7 @@ def test_n_values_of_one_sign_have_p_of_two_in_two_to_the_n() -> None:
 def test_the_exact_p_is_the_share_of_flips_that_are_as_extreme(values: list[float]) -> None:
     flips = itertools.product((-1, 1), repeat=len(values))
     sums = [sum(sign * value for sign, value in zip(signs, values, strict=True)) for signs in flips]
-    expected = sum(abs(one) >= abs(sum(values)) for one in sums) / len(sums)
+    expected = sum(abs(total) >= abs(sum(values)) for total in sums) / len(sums)
     assert sign_flip_p(values) == pytest.approx(expected)
 
 

@@ -58,16 +58,16 @@ def searched(
 
 
 def _seed(surface: Surface, rng: np.random.Generator, sd: float) -> Surface:
-    there, everywhere = smooth(rng, sd), rng.normal(0, OFFSET_SD)
-    return lambda x, y: surface(x, y) + there(x, y) + everywhere + rng.normal(0, NOISE_SD)
+    local, offset = smooth(rng, sd), rng.normal(0, OFFSET_SD)
+    return lambda x, y: surface(x, y) + local(x, y) + offset + rng.normal(0, NOISE_SD)
 
 
-def true_share(surface: Surface, found: Top) -> float:
+def true_share(surface: Surface, fit: Top) -> float:
     """Return the true share of the search space within the tolerance of the fitted best point."""
-    side = len(found.mean)
+    side = len(fit.mean)
     middles = [(cell + 0.5) / side for cell in range(side)]
     truth: Array = np.array([[surface(x, y) for y in middles] for x in middles])
-    return float((truth.flat[int(np.argmax(found.mean))] - truth < found.tolerance).mean())
+    return float((truth.flat[int(np.argmax(fit.mean))] - truth < fit.tolerance).mean())
 
 
 @pytest.mark.parametrize("seed_sd", [SEED_SD, 1.0])
@@ -80,16 +80,16 @@ def test_if_only_the_seed_matters_the_point_never_does(coarse: int, seed_sd: flo
 
 def test_a_strong_surface_matters_and_the_share_is_near_the_truth(coarse: int) -> None:
     rng = np.random.default_rng(12)
-    found = [top(searched(bowl, rng)) for _ in range(DRAWS)]
-    assert {one.word for one in found} == {MATTERS}
-    truths = [true_share(bowl, one) for one in found]
-    assert [one.share for one in found] == pytest.approx(truths, abs=0.05)
-    assert all(one.low - 0.02 <= truth <= one.high + 0.02 for one, truth in zip(found, truths, strict=True))
+    fits = [top(searched(bowl, rng)) for _ in range(DRAWS)]
+    assert {fit.word for fit in fits} == {MATTERS}
+    truths = [true_share(bowl, fit) for fit in fits]
+    assert [fit.share for fit in fits] == pytest.approx(truths, abs=0.05)
+    assert all(fit.low - 0.02 <= truth <= fit.high + 0.02 for fit, truth in zip(fits, truths, strict=True))
 
 
 def test_the_fitted_surface_is_the_planted_one_on_the_displayed_grid() -> None:
-    found = top(searched(bowl, np.random.default_rng(3)))
-    mean = np.array(found.mean)
+    fit = top(searched(bowl, np.random.default_rng(3)))
+    mean = np.array(fit.mean)
     assert mean.shape == (SIDE, SIDE)
     middles = (np.arange(SIDE) + 0.5) / SIDE
     truth = np.array([[bowl(x, y) for y in middles] for x in middles])
@@ -97,7 +97,7 @@ def test_the_fitted_surface_is_the_planted_one_on_the_displayed_grid() -> None:
     best = np.unravel_index(int(mean.argmax()), mean.shape)
     assert (middles[best[0]], middles[best[1]]) == pytest.approx((0.4, 0.6), abs=0.1)
     # half the deviation of a run, including the effect of its seed at a point
-    assert found.tolerance == pytest.approx(TOLERANCE * math.hypot(SEED_SD, NOISE_SD), rel=0.4)
+    assert fit.tolerance == pytest.approx(TOLERANCE * math.hypot(SEED_SD, NOISE_SD), rel=0.4)
 
 
 def test_more_searches_narrow_the_interval(coarse: int) -> None:
@@ -105,45 +105,43 @@ def test_more_searches_narrow_the_interval(coarse: int) -> None:
     slope: Surface = lambda x, y: 70 + 1.2 * x  # noqa: E731
     widths = {}
     for searches in (3, 9):
-        found = [top(searched(slope, rng, searches=searches)) for _ in range(2)]
-        widths[searches] = np.mean([one.high - one.low for one in found])
+        fits = [top(searched(slope, rng, searches=searches)) for _ in range(2)]
+        widths[searches] = np.mean([fit.high - fit.low for fit in fits])
     assert widths[9] < 0.8 * widths[3]
 
 
 def test_the_fit_is_reproducible_and_independent_of_the_unit(coarse: int) -> None:
     runs = searched(bowl, np.random.default_rng(5))
-    found = top(runs)
-    assert top(runs) == found
+    fit = top(runs)
+    assert top(runs) == fit
     scaled = top([replace(run, score=100 * run.score) for run in runs])
-    assert (scaled.share, scaled.low, scaled.high) == pytest.approx((found.share, found.low, found.high), abs=1e-9)
-    assert scaled.tolerance == pytest.approx(100 * found.tolerance)
-    assert np.allclose(scaled.mean, 100 * np.array(found.mean))
-    assert scaled.word == found.word == MATTERS
+    assert (scaled.share, scaled.low, scaled.high) == pytest.approx((fit.share, fit.low, fit.high), abs=1e-9)
+    assert scaled.tolerance == pytest.approx(100 * fit.tolerance)
+    assert np.allclose(scaled.mean, 100 * np.array(fit.mean))
+    assert scaled.word == fit.word == MATTERS
 
 
 def test_an_offset_by_seed_does_not_change_the_fit(coarse: int) -> None:
     runs = searched(bowl, np.random.default_rng(6))
-    found = top(runs)
+    fit = top(runs)
     moved = top([replace(run, score=run.score + 0.2 * (run.seed % 4)) for run in runs])
-    assert moved.share == pytest.approx(found.share, abs=0.02)
-    assert np.array(moved.mean) - np.mean(moved.mean) == pytest.approx(
-        np.array(found.mean) - np.mean(found.mean), abs=0.1
-    )
+    assert moved.share == pytest.approx(fit.share, abs=0.02)
+    assert np.array(moved.mean) - np.mean(moved.mean) == pytest.approx(np.array(fit.mean) - np.mean(fit.mean), abs=0.1)
 
 
 def test_equal_scores_make_every_point_good(coarse: int) -> None:
     runs = [replace(run, score=70.0) for run in searched(flat, np.random.default_rng(7))]
-    found = top(runs)
-    assert found.word != MATTERS
-    assert (found.share, found.high) == (1.0, 1.0)
-    assert np.allclose(found.mean, 0)
+    fit = top(runs)
+    assert fit.word != MATTERS
+    assert (fit.share, fit.high) == (1.0, 1.0)
+    assert np.allclose(fit.mean, 0)
 
 
 def test_two_points_in_each_of_three_searches_suffice_for_a_fit(coarse: int) -> None:
     runs = [Run(x, 0.5, 70 + x, seed) for seed in range(3) for x in (0.25, 0.75)]
-    found = top(runs)
-    assert 0 <= found.low <= found.share <= found.high <= 1
-    assert found.tolerance > 0
+    fit = top(runs)
+    assert 0 <= fit.low <= fit.share <= fit.high <= 1
+    assert fit.tolerance > 0
 
 
 @pytest.mark.parametrize(

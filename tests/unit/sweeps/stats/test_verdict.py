@@ -42,14 +42,16 @@ def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random:
 
 
 def test_the_verdict_has_the_bounds_behind_it() -> None:
-    found = decided(0.5)
-    assert (found.word, found.n, found.seeds) == ("TRANSFERS", 4, None)
-    assert (found.low, found.high) == pytest.approx((0.5 - HALF, 0.5 + HALF), abs=1e-4)
-    assert (found.regret.mean, found.regret.low, found.sd) == pytest.approx((0.5, 0.5 - HALF_SHARED, 1.0), abs=1e-4)
-    assert found.beats == pytest.approx({"scratch": 9 - HALF_SHARED, "random": 9 - HALF_SHARED}, abs=1e-4)
-    assert found.within == pytest.approx({"scratch": 9 + HALF, "random": 9 + HALF}, abs=1e-4)
-    assert (found.level, found.declared, found.margin, found.halved) == (0.05, 2.0, 2.0, False)
-    assert present(found.gain).mean == pytest.approx(9.0)
+    decision = decided(0.5)
+    assert (decision.word, decision.n, decision.seeds) == ("TRANSFERS", 4, None)
+    assert (decision.low, decision.high) == pytest.approx((0.5 - HALF, 0.5 + HALF), abs=1e-4)
+    assert (decision.regret.mean, decision.regret.low, decision.sd) == pytest.approx(
+        (0.5, 0.5 - HALF_SHARED, 1.0), abs=1e-4
+    )
+    assert decision.beats == pytest.approx({"scratch": 9 - HALF_SHARED, "random": 9 - HALF_SHARED}, abs=1e-4)
+    assert decision.within == pytest.approx({"scratch": 9 + HALF, "random": 9 + HALF}, abs=1e-4)
+    assert (decision.level, decision.declared, decision.margin, decision.halved) == (0.05, 2.0, 2.0, False)
+    assert present(decision.gain).mean == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +77,13 @@ def test_a_point_that_loses_much_fails_for_any_gain_of_native() -> None:
 def test_half_of_a_significant_gain_is_the_margin_if_it_is_smaller() -> None:
     # native gains 3 over scratch without spread of its own: half of that is 1.5 < 2
     arms = {"native": NATIVE, "best": below(0.2), "scratch": below(3.0, spread=0.0), "random": below(9.0)}
-    found = verdict([arms], margin=2.0, level=0.05)
-    assert (found.word, found.halved, found.margin, found.declared) == ("TRANSFERS", True, 1.5, 2.0)
+    decision = verdict([arms], margin=2.0, level=0.05)
+    assert (decision.word, decision.halved, decision.margin, decision.declared) == ("TRANSFERS", True, 1.5, 2.0)
     for regret, word in ((1.5 - HALF - 0.001, "TRANSFERS"), (1.5 - HALF + 0.001, "UNDECIDED")):
-        found = verdict([arms | {"best": below(regret)}], margin=2.0, level=0.05)
-        assert found.word == word
-    found = verdict([arms | {"best": below(1.5 + HALF + 0.001)}], margin=2.0, level=0.05)
-    assert found.word == "FAILS"
+        decision = verdict([arms | {"best": below(regret)}], margin=2.0, level=0.05)
+        assert decision.word == word
+    decision = verdict([arms | {"best": below(1.5 + HALF + 0.001)}], margin=2.0, level=0.05)
+    assert decision.word == "FAILS"
 
 
 def test_no_distillation_never_transfers_if_native_gains() -> None:
@@ -89,18 +91,18 @@ def test_no_distillation_never_transfers_if_native_gains() -> None:
     for gain in (1.6, 2.0, 3.9):
         scratch = below(gain, spread=0.1)
         arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
-        found = verdict([arms], margin=5.0, level=0.05)
-        assert (found.word, found.halved) == ("FAILS", True)
+        decision = verdict([arms], margin=5.0, level=0.05)
+        assert (decision.word, decision.halved) == ("FAILS", True)
 
 
 def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
     # The contrast (native + scratch) / 2 - best has the spread of the gain, too, and may no longer decide.
     noisy = {repeat: NATIVE[repeat] - 3.0 - 3.0 * SPREAD[repeat] for repeat in NATIVE}
     arms = {"native": NATIVE, "best": below(0.2), "scratch": noisy}
-    found = verdict([arms], margin=1.6, level=0.25)
-    assert found.halved
+    decision = verdict([arms], margin=1.6, level=0.25)
+    assert decision.halved
     contrast = [0.2 + SPREAD[repeat] - 0.5 * (3.0 + 3.0 * SPREAD[repeat]) for repeat in NATIVE]
-    assert (found.word == "TRANSFERS") == (bounds(contrast, 0.25)[1] < 0)
+    assert (decision.word == "TRANSFERS") == (bounds(contrast, 0.25)[1] < 0)
 
 
 def test_flat_needs_every_difference_within_the_margin() -> None:
@@ -125,43 +127,43 @@ SMALL_GAIN = over_searches([0.40, 0.55, 0.20, 0.70, 0.55], [0.00, 0.05, 0.25, -0
 
 
 def test_a_verdict_is_not_flat_with_a_significant_gain_even_a_small_one() -> None:
-    found = verdict(SMALL_GAIN, margin=1.0, level=0.01)
-    assert found.beats["scratch"] > 0
-    assert (found.word, found.halved, found.margin) == ("UNDECIDED", True, pytest.approx(0.24))
-    assert present(found.seeds) > found.n
+    decision = verdict(SMALL_GAIN, margin=1.0, level=0.01)
+    assert decision.beats["scratch"] > 0
+    assert (decision.word, decision.halved, decision.margin) == ("UNDECIDED", True, pytest.approx(0.24))
+    assert present(decision.seeds) > decision.n
     old = verdict(SMALL_GAIN, margin=1.0, level=0.01, rule=1)
     assert old.word == "FLAT", "rule 1 ignores a small gain"
-    assert (old.low, old.high, old.margin) == (found.low, found.high, found.margin)
+    assert (old.low, old.high, old.margin) == (decision.low, decision.high, decision.margin)
 
 
 def test_a_verdict_is_not_flat_with_an_interval_of_the_gain_above_0() -> None:
     # the gain is not significant at 0.1 %, but its 95 % interval is above 0
     searches = over_searches([0.1, 0.5, 0.3, 0.5, 0.2], [0.0, 0.1, 0.0, 0.1, -0.1])
-    found = verdict(searches, margin=1.0, level=0.001)
-    assert found.beats["scratch"] < 0 < present(present(found.gain).low)
-    assert max(found.high, *found.within.values()) < 1.0
-    assert found.word == "UNDECIDED"
-    assert found.seeds is None or found.seeds > found.n
+    decision = verdict(searches, margin=1.0, level=0.001)
+    assert decision.beats["scratch"] < 0 < present(present(decision.gain).low)
+    assert max(decision.high, *decision.within.values()) < 1.0
+    assert decision.word == "UNDECIDED"
+    assert decision.seeds is None or decision.seeds > decision.n
 
 
 @pytest.mark.parametrize(("rule", "word", "sd"), [(1, "TRANSFERS", 0.0), (2, "UNDECIDED", 3.0)])
 def test_searches_that_agree_by_chance_are_as_uncertain_as_their_seeds(rule: int, word: str, sd: float) -> None:
     arms = {"native": NATIVE, "best": below(0.0, spread=6.0), "scratch": below(9.0)}
-    found = verdict([arms, arms, arms, arms], margin=1.0, level=0.05, rule=rule)
+    decision = verdict([arms, arms, arms, arms], margin=1.0, level=0.05, rule=rule)
     # with four seeds of sd 6, the mean of a search has sd 3, and that of four searches 1.5
-    assert (found.word, found.sd, found.n) == (word, pytest.approx(sd), 4)
-    assert found.regret.high == pytest.approx(sd * HALF_SHARED, abs=1e-4)
-    assert found.high == pytest.approx(sd * HALF, abs=1e-4)
+    assert (decision.word, decision.sd, decision.n) == (word, pytest.approx(sd), 4)
+    assert decision.regret.high == pytest.approx(sd * HALF_SHARED, abs=1e-4)
+    assert decision.high == pytest.approx(sd * HALF, abs=1e-4)
 
 
 def test_a_single_rival_is_tested_at_the_whole_level_and_without_rivals_no_verdict_is_flat() -> None:
     arms = {"native": NATIVE, "best": below(0.0), "random": below(HALF + 0.001), "scratch": {0: 60.0, 7: 60.0}}
-    found = verdict([arms], margin=2.0, level=0.05)
-    assert (found.word, found.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})
-    found = verdict([arms | {"random": below(HALF - 0.001)}], margin=2.0, level=0.05)
-    assert found.word == "UNDECIDED"
-    found = verdict([{"native": NATIVE, "best": below(0.0)}], margin=2.0, level=0.05)
-    assert (found.word, found.beats) == ("TRANSFERS", {})
+    decision = verdict([arms], margin=2.0, level=0.05)
+    assert (decision.word, decision.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})
+    decision = verdict([arms | {"random": below(HALF - 0.001)}], margin=2.0, level=0.05)
+    assert decision.word == "UNDECIDED"
+    decision = verdict([{"native": NATIVE, "best": below(0.0)}], margin=2.0, level=0.05)
+    assert (decision.word, decision.beats) == ("TRANSFERS", {})
 
 
 def test_undecided_comes_with_the_estimated_seeds_that_would_decide() -> None:
@@ -173,17 +175,18 @@ def test_undecided_comes_with_the_estimated_seeds_that_would_decide() -> None:
 
 def test_the_seeds_that_decide_also_settle_the_gain_of_native() -> None:
     # The regret is settled; native must be distinguished from a rival (at half the level) or from the margin.
-    found = decided(-5.0, scratch=0.5, random=0.5)
-    assert found.word == "FLAT"
-    found = decided(-5.0, scratch=1.0, random=1.0)
-    assert found.word == "UNDECIDED"
-    assert found.seeds == min(present(seeds_needed(1.0, 1.0, level=level)) for level in (0.05, 0.025))
+    decision = decided(-5.0, scratch=0.5, random=0.5)
+    assert decision.word == "FLAT"
+    decision = decided(-5.0, scratch=1.0, random=1.0)
+    assert decision.word == "UNDECIDED"
+    assert decision.seeds == min(present(seeds_needed(1.0, 1.0, level=level)) for level in (0.05, 0.025))
 
 
 def test_without_spread_the_bounds_are_the_mean() -> None:
     for regret, word in ((1.0, "TRANSFERS"), (2.0, "UNDECIDED"), (3.0, "FAILS")):
-        found = decided(regret, spread=0.0)
-        assert (found.word, found.low, found.high, found.sd, found.seeds) == (word, regret, regret, 0.0, None)
+        decision = decided(regret, spread=0.0)
+        assert (decision.word, decision.low, decision.high) == (word, regret, regret)
+        assert (decision.sd, decision.seeds) == (0.0, None)
     same = verdict([{"native": NATIVE, "best": NATIVE, "scratch": NATIVE, "random": NATIVE}], margin=2.0, level=0.05)
     assert (same.word, same.beats) == ("FLAT", {"scratch": 0.0, "random": 0.0})
 
@@ -212,27 +215,27 @@ ARMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("native", "best", "scra
 def test_for_any_arms_the_word_agrees_with_the_bounds(
     arms: dict[str, dict[int, float]], margin: float, level: float
 ) -> None:
-    found = decide([arms], margin=margin, level=level)
+    decision = decide([arms], margin=margin, level=level)
     shared = arms.get("native", {}).keys() & arms.get("best", {}).keys()
     if len(shared) < 2:
-        assert found is None
+        assert decision is None
         return
-    assert found is not None
-    assert found.word in WORDS
+    assert decision is not None
+    assert decision.word in WORDS
     expected = bounds([arms["native"][r] - arms["best"][r] for r in sorted(shared)], level)
-    assert (found.low, found.high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    assert found.margin <= found.declared == margin
-    if found.word == "TRANSFERS":
-        assert found.high < margin
-        assert not found.beats or max(found.beats.values()) > 0
-    elif found.word == "FAILS" and not found.halved:
-        assert found.low > margin
-    elif found.word == "FLAT":
-        assert max(found.high, *found.within.values()) < margin
-    if found.word != "UNDECIDED":
-        assert found.seeds is None
-    elif found.seeds is not None:
-        assert found.seeds > found.n
+    assert (decision.low, decision.high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert decision.margin <= decision.declared == margin
+    if decision.word == "TRANSFERS":
+        assert decision.high < margin
+        assert not decision.beats or max(decision.beats.values()) > 0
+    elif decision.word == "FAILS" and not decision.halved:
+        assert decision.low > margin
+    elif decision.word == "FLAT":
+        assert max(decision.high, *decision.within.values()) < margin
+    if decision.word != "UNDECIDED":
+        assert decision.seeds is None
+    elif decision.seeds is not None:
+        assert decision.seeds > decision.n
 
 
 @settings(max_examples=40, deadline=None)
@@ -247,8 +250,8 @@ def test_an_offset_shared_by_all_arms_of_a_repeat_changes_no_word(
 
 def third(gains: list[float], losses: list[float], *, level: float = 0.05, share: float = 0.2) -> Verdict:
     """Decide by rule 3, with a margin that is a share of the gain."""
-    found = decide(over_searches(gains, losses), margin=9.0, margin_share=share, level=level, rule=3)
-    return present(found)
+    decision = decide(over_searches(gains, losses), margin=9.0, margin_share=share, level=level, rule=3)
+    return present(decision)
 
 
 def test_rule_3_decides_each_word_at_a_share_of_the_gain() -> None:
@@ -260,12 +263,13 @@ def test_rule_3_decides_each_word_at_a_share_of_the_gain() -> None:
         (2 + HALF - 0.001, "UNDECIDED"),
         (2 + HALF + 0.001, "FAILS"),
     ):
-        found = third(gains, [loss + value for value in SPREAD])
-        assert (found.word, found.margin, found.declared, found.halved) == (word, pytest.approx(2.0), 9.0, False)
+        decision = third(gains, [loss + value for value in SPREAD])
+        assert (decision.word, decision.margin) == (word, pytest.approx(2.0))
+        assert (decision.declared, decision.halved) == (9.0, False)
     assert third([value - 1.0 for value in SPREAD], [value * 0.1 for value in SPREAD]).word == "FLAT"
     assert third([value - 1.0 for value in SPREAD], [5.0 + value for value in SPREAD]).word == "FAILS"
-    found = third(gains, [1.5 + value for value in SPREAD])
-    assert found.seeds == seeds_needed(1.0, 0.5, level=0.05)
+    decision = third(gains, [1.5 + value for value in SPREAD])
+    assert decision.seeds == seeds_needed(1.0, 0.5, level=0.05)
 
 
 def test_rule_3_uses_the_observed_variance_of_the_searches_and_needs_three_of_them() -> None:

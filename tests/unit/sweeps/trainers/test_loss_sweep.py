@@ -40,7 +40,7 @@ from sweeps.usecases.run import study_note
 from sweeps.workers.worker import run_worker
 from tests.examples import loss_trainer
 from tests.examples.loss_trainer import DEFAULT, KIND, LOSS, LOWEST, LossKind, LossTrainer, loss_spec
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms
 from tests.support.sweeps.small_sweeps import tasks_of
 
@@ -71,18 +71,12 @@ def test_the_lowest_loss_wins_and_is_stored_negated(url: str) -> None:
     assert winner.incumbent.task == max(searched, key=lambda task: searched[task].score or -math.inf)
     assert -0.05 < winner.accuracy.mean <= -LOWEST
     assert abs(winner.point["rate"] - 0.6) < abs(DEFAULT["rate"] - 0.6)
-    (given,) = [row.as_given() for row in rows if row.task == "transfer#target.best.0"]
-    assert (given.score, given.test_accuracy) == (pytest.approx(0.0347, abs=3e-4), pytest.approx(0.0347, abs=3e-4))
+    (row,) = [row.as_given() for row in rows if row.task == "transfer#target.best.0"]
+    assert (row.score, row.test_accuracy) == (pytest.approx(0.0347, abs=3e-4), pytest.approx(0.0347, abs=3e-4))
     (stored,) = [task.outcome for task in outcomes if task.key == "transfer#target.best.0"]
     assert stored is not None
-    assert (
-        stored["epoch_val_accuracy"]
-        == [2 * stored["val_accuracy"], stored["val_accuracy"]]
-        == [
-            -2 * (given.score or 0.0),
-            -(given.score or 0.0),
-        ]
-    )
+    loss, curve = row.score or 0.0, stored["epoch_val_accuracy"]
+    assert curve == [2 * stored["val_accuracy"], stored["val_accuracy"]] == [-2 * loss, -loss]
 
 
 def test_best_and_trials_print_the_loss(url: str, kd_sweeps: Commands) -> None:
@@ -138,7 +132,7 @@ def test_the_page_its_tables_and_its_figures_name_the_loss(url: str) -> None:
     assert "scored by validation loss, without pruning" in page
     assert "the one with the lowest mean over fresh seeds is `best`" in page
     assert page.count("A lower loss is better; differences are positive where they are better.") == 2
-    assert "Best single runs of the first search, partly luck: here 0.0347 at" in page
+    assert "Best single runs of the first search by validation loss, partly luck: here 0.0347 at" in page
     assert "Differences are of test loss, paired by seed." in page
     assert "validation loss & test loss &" in files["table.tex"]
     assert "margin = 1.0  # loss of regret that still count as transfer" in files["spec.toml"]
@@ -199,10 +193,10 @@ def test_two_sweeps_of_a_loss_are_compared_and_one_of_another_score_is_not(url: 
     assert "| sweep | role | gain of best over a rate of 0 | gain of best over the default |" in page
     assert "Differences are of the test loss with their 95 % t interval" in page
     assert OF_ACCURACY.findall(page) == []
-    other = found(COMPARED, arms(BASE), name="other")
-    with pytest.raises(SpecError) as refused:
+    other = make_findings(COMPARED, arms(BASE), name="other")
+    with pytest.raises(SpecError) as error:
         compare(["s", "other"], [stored, other])
-    assert str(refused.value) == (
+    assert str(error.value) == (
         "s scores loss (lower is better); other scores accuracy (in %, higher is better, shown times 100); give sweeps"
         " that score the same to compare"
     )
@@ -215,9 +209,9 @@ class _PlainKind(LossKind):
 def test_without_an_untreated_arm_the_margin_must_be_given_as_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_trainer, "PLAIN_KIND", _PlainKind(), raising=False)
     name = f"{loss_trainer.__name__}:PLAIN_KIND"
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(SpecError) as error:
         loss_spec(kind=name)
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"test: transfer.margin: missing, and trainer {name} has no untreated arm that it could be a share of; give the"
         " loss that may be lost"
     )
@@ -254,12 +248,12 @@ class _Wrong(LossTrainer):
     """A trainer whose validation score, curve or test score is out of bounds or not a number."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        made = super().train(run, progress)
+        result = super().train(run, progress)
         if run.key == "search#1":
             return Trained(score=-0.5, size=1)
         if run.key == "search#3":
             return Trained(score=0.5, curve=(6.0, 0.5), size=1)
-        return Trained(score=math.nan, size=1) if run.key == "search#2" else made
+        return Trained(score=math.nan, size=1) if run.key == "search#2" else result
 
     def test(self, run: Run, progress: Progress) -> float:
         return 7.5 if run.arm == "best" else math.inf if run.arm == "plain" else super().test(run, progress)
@@ -285,12 +279,12 @@ def test_a_score_outside_its_bounds_is_an_error_and_nan_counts_as_diverged(
     assert (tasks["search#1"].error_class, tasks["search#2"].error_class) == ("error", "nan")
     assert (tasks["search#1"].reason or "").endswith(f"the score of search#1 is -0.5{correct}")
     assert tasks["search#2"].reason == "the score of search#2 is nan"
-    on_the_way = tasks["search#3"].reason or ""
-    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), (
+    curve_reason = tasks["search#3"].reason or ""
+    assert curve_reason.endswith(f"a point of the curve of search#3 is 6{correct}"), (
         "an invalid curve would make the sweep unreadable"
     )
-    tested = tasks["transfer#source.best.0"].reason or ""
-    assert tested.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
+    test_reason = tasks["transfer#source.best.0"].reason or ""
+    assert test_reason.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
     assert tasks["transfer#source.plain.0"].error_class == "nan"
     (plain,) = [row for row in stored.rows if row.method == "plain"]
     assert level(LOSS, plain.test) == "5.00 (n=3)", "a diverged training counts as the worst possible loss"

@@ -14,7 +14,7 @@ BLEU = Score(name="BLEU", unit="", difference="", scale=1.0, high=100.0)
 
 
 @pytest.mark.parametrize(
-    ("score", "given", "text"),
+    ("score", "value", "text"),
     [
         (ACCURACY, 0.97412, "97.41 %"),
         (ACCURACY, 0.0004, "0.04 %"),
@@ -27,10 +27,10 @@ BLEU = Score(name="BLEU", unit="", difference="", scale=1.0, high=100.0)
     ],
 )
 def test_a_level_is_written_in_the_given_sign_with_its_unit_and_suitable_digits(
-    score: Score, given: float, text: str
+    score: Score, value: float, text: str
 ) -> None:
-    stored = score.signed(given)
-    assert score.signed(stored) == given
+    stored = score.signed(value)
+    assert score.signed(stored) == value
     assert score.text(stored) == score.scaled_text(score.scaled(stored)) == text
     assert score.number(stored) == text.partition(" ")[0]
 
@@ -87,8 +87,8 @@ def test_numbers_of_a_sentence_have_the_decimals_that_the_largest_needs() -> Non
 )
 def test_sentences_heads_and_axes_name_the_score(score: Score, amounts: list[str], phrases: list[str]) -> None:
     assert [score.amount(text) for text in ("1", "0.5")] == amounts
-    made = [score.gained("test"), score.over("x"), score.less("x"), score.head("validation"), score.plural]
-    assert made == phrases
+    texts = [score.gained("test"), score.over("x"), score.less("x"), score.head("validation"), score.plural]
+    assert texts == phrases
 
 
 @pytest.mark.parametrize("wrong", [{"name": ""}, {"low": 1.0}, {"scale": 0.0}, {"scale": math.inf}, {"high": math.nan}])

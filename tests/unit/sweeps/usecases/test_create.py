@@ -67,8 +67,8 @@ def outcome_is_readable(url: str) -> None:
         tasks = queries.task_records(studies.engine, sweep.id)
         assert [task.key for task in tasks] == [task.key for task in make_plan(SMALL).tasks]
         assert {task.state for task in tasks} == {"waiting"}
-        found = audit(studies.engine, sweep)
-        assert (found.violations, found.warnings, found.planned) == ([], [], len(tasks))
+        report = audit(studies.engine, sweep)
+        assert (report.violations, report.warnings, report.planned) == ([], [], len(tasks))
 
 
 def test_a_sweep_created_meanwhile_keeps_its_studies_and_a_deleted_study_is_recreated(
@@ -135,9 +135,9 @@ def test_an_existing_sweep_keeps_its_declared_rule(tmp_path: Path, in_memory: No
     url = resolve(f"sqlite:///{tmp_path}/s.db")
     old = create_sweep(url, "s", SMALL).spec
     new = override(SMALL, {"transfer.rule": RULE, "transfer.margin_share": 0.2})
-    again = create_sweep(url, "s", new)
+    second = create_sweep(url, "s", new)
     assert old.transfer.rule == 2
-    assert (again.new, again.spec, again.spec.fingerprint) == (False, old, old.fingerprint)
+    assert (second.new, second.spec, second.spec.fingerprint) == (False, old, old.fingerprint)
     with pytest.raises(AnotherSpec) as error:
         create_sweep(url, "s", override(new, {"search.trials": SMALL.search.trials + 1}))
     assert "rule" not in str(error.value)

@@ -22,8 +22,8 @@ from tests.support.sweeps.typed_commands import write_npz
 
 
 def checked(name: str, tmp_path: Path) -> Check:
-    (found,) = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == name]
-    return found
+    (check,) = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == name]
+    return check
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +57,8 @@ def test_a_tensorflow_that_does_not_start_is_a_warning(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0")])
     monkeypatch.setattr(doctor, "run_in_subprocess", broken)
-    found = checked("gpu", tmp_path)
-    assert (found.level, "does not start: libcudart.so.12: cannot open" in found.text) == ("warn", True)
+    check = checked("gpu", tmp_path)
+    assert (check.level, "does not start: libcudart.so.12: cannot open" in check.text) == ("warn", True)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_doctor_reports_whether_slurm_is_installed(
     for name in programs:
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = checked("slurm", tmp_path)
-    assert (found.level, text in found.text) == (level, True), found
+    check = checked("slurm", tmp_path)
+    assert (check.level, text in check.text) == (level, True), check
 
 
 @pytest.mark.parametrize("name", ["kd", "storage", "sweeps"])
@@ -107,15 +107,15 @@ def test_if_another_package_hides_ours_nothing_starts_and_the_last_line_names_it
     package.touch()
     path = (str(tmp_path), str(REPOSITORY), sysconfig.get_path("purelib"))
     # -S, since an editable install would find our modules.
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-S", "-P", "-m", "sweeps.cli", "doctor"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    last = done.stderr.splitlines()[-1]
+    assert (process.returncode, process.stdout) == (1, "")
+    last = process.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: No module named '{name}.")
     assert last.endswith(f"; another package of that name may hide ours: {package}")
 
@@ -123,16 +123,16 @@ def test_if_another_package_hides_ours_nothing_starts_and_the_last_line_names_it
 ALONE = override(preset("tiny"), {"baselines.methods": []})
 
 
-def _found(spec: Spec) -> list[tuple[str, bool]]:
+def _requirements(spec: Spec) -> list[tuple[str, bool]]:
     return [(need.what, need.here) for need in requirements(spec)]
 
 
 def test_datasets_by_name_and_own_networks_need_nothing() -> None:
-    assert _found(ALONE) == []
+    assert _requirements(ALONE) == []
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "what", "here"),
+    ("key", "value", "name", "is_here"),
     [
         ("source.student", "my_models:build", "module my_models", False),
         ("source.teacher", "collections.abc:build", "module collections.abc", True),
@@ -141,8 +141,10 @@ def test_datasets_by_name_and_own_networks_need_nothing() -> None:
         ("target.teacher", "logits:/no/such/logits.npz", "/no/such/logits.npz", False),
     ],
 )
-def test_modules_and_files_of_the_user_are_listed_and_looked_for(key: str, value: str, what: str, here: bool) -> None:
-    assert _found(override(ALONE, {key: value})) == [(what, here)]
+def test_modules_and_files_of_the_user_are_listed_and_looked_for(
+    key: str, value: str, name: str, is_here: bool
+) -> None:
+    assert _requirements(override(ALONE, {key: value})) == [(name, is_here)]
 
 
 def test_a_module_of_several_roles_is_listed_once_and_an_existing_file_is_found(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_module_of_several_roles_is_listed_once_and_an_existing_file_is_found(
         ALONE,
         {"source.dataset": str(path), "source.student": "mine:build", "target.student": "mine:other"},
     )
-    assert _found(spec) == [("module mine", False), (str(path), True)]
+    assert _requirements(spec) == [("module mine", False), (str(path), True)]
 
 
 def test_pretrained_networks_of_methods_and_teachers_share_a_line(
@@ -163,7 +165,7 @@ def test_pretrained_networks_of_methods_and_teachers_share_a_line(
         ALONE,
         {"baselines.methods": ["autokeras", "mobilenet-tuned"], "source.teacher": "pretrained:MobileNetV2"},
     )
-    assert _found(spec) == [("ImageNet weights of mobilenet, mobilenetv2", False)]
+    assert _requirements(spec) == [("ImageNet weights of mobilenet, mobilenetv2", False)]
 
 
 def test_doctor_reports_what_the_unfinished_sweeps_of_the_storage_need(

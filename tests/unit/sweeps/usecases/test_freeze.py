@@ -61,8 +61,10 @@ def test_a_folder_is_described_in_a_line_and_all_of_its_images_are_used(kd_sweep
     options = ["--preset", "tiny", "--source", "flowers", "--set", "source.size=[16, 12]", "--dry-run"]
     code, out, err = kd_sweeps("create", "s", *options)
     assert code == 0, err
-    found = "source flowers: 54 training, 6 validation, 12 test images of 16 x 12 x 3, 3 classes: daisy, ro se, tulip"
-    assert found in " ".join(out.split())
+    description = (
+        "source flowers: 54 training, 6 validation, 12 test images of 16 x 12 x 3, 3 classes: daisy, ro se, tulip"
+    )
+    assert description in " ".join(out.split())
     assert "data     flowers (54 images) -> digits-rgb (1,078 images)" in out.splitlines()
     assert {name.partition("/")[0] for name in files(tmp_path)} == {"flowers"}
 
@@ -111,9 +113,9 @@ def test_a_function_that_runs_out_of_memory_gives_a_one_line_error(
     part = on(preset("tiny"), source=f"{tmp_path}/my_data.py:load").source
     with pytest.raises(
         DataError, match=r"my_data.py:load' needs more memory than this machine has \(.* GB\); give"
-    ) as one:
+    ) as error:
         freeze.contents(part, None)
-    assert "\n" not in str(one.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_worker_with_an_edited_file_stops_before_it_claims(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -222,9 +224,9 @@ def test_outcomes_and_points_have_the_given_name(tmp_path: Path) -> None:
     named = on(preset("tiny"), source=str(folder))
     spec = _created(tmp_path, override(named, {"source.name": "Flowers"}))
     assert _trainer(spec).dataset("source").name == "Flowers"
-    called = spec.as_called()
-    assert (called.source.dataset, called.target.dataset) == ("Flowers", "digits-rgb")
-    assert (called.fingerprint, called.as_dict()) == (spec.fingerprint, spec.as_dict())
+    spec_by_name = spec.as_called()
+    assert (spec_by_name.source.dataset, spec_by_name.target.dataset) == ("Flowers", "digits-rgb")
+    assert (spec_by_name.fingerprint, spec_by_name.as_dict()) == (spec.fingerprint, spec.as_dict())
 
 
 def test_presets_and_known_datasets_keep_their_plain_values() -> None:
@@ -292,9 +294,9 @@ def test_a_range_of_t_is_refused_for_a_loss_without_t() -> None:
     temperature = [2, 8]
     with pytest.raises(
         SpecError, match=r"^search.temperature: got \[.*\], but loss mse does not use T; remove the"
-    ) as one:
+    ) as error:
         create.freeze(with_loss("mse", **{"search.temperature": temperature}))
-    assert "\n" not in str(one.value)
+    assert "\n" not in str(error.value)
     assert create.freeze(with_loss("dkd", **{"search.temperature": temperature})).search.temperature == (*temperature,)
 
 
@@ -328,9 +330,9 @@ def test_unknown_losses_and_parameters_are_refused(changes: dict[str, object], m
 def test_a_searched_parameter_named_like_a_column_of_the_records_is_refused() -> None:
     with pytest.raises(
         SpecError, match=r"search\.space: got 'task', which is a column in the records .* such as task_weight"
-    ) as one:
+    ) as error:
         create.freeze(with_loss("./my_losses.py:loss", **{"search.space": {"task": [1, 2]}}))
-    assert "\n" not in str(one.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

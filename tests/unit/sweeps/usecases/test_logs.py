@@ -51,8 +51,8 @@ def test_logs_prints_the_end_of_each_log_on_this_machine(
         (folder / f"{worker}.log").write_text("\n".join(lines))
     code, out, _ = kd_sweeps("logs", "s", "-n", "1")
     assert code == 0
-    shown = [line for line in out.splitlines() if not line.startswith("==>")]
-    assert shown == ["noise in search#2", "", "noise in search#3", ""]
+    lines = [line for line in out.splitlines() if not line.startswith("==>")]
+    assert lines == ["noise in search#2", "", "noise in search#3", ""]
 
 
 def test_sweeps_of_one_name_in_two_storages_have_two_log_folders_and_the_old_folder_is_still_read(

@@ -88,12 +88,12 @@ def test_two_workers_that_finish_together_publish_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Both use the lock of `create`, which test_create checks on both databases."""
-    url, both, met, write = finished(tmp_path), threading.Barrier(2), [], Studies.publish
+    url, barrier, meetings, write = finished(tmp_path), threading.Barrier(2), [], Studies.publish
 
     def meeting(*arguments: Any, **options: Any) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
-            both.wait(0.5)
-            met.append("at once")
+            barrier.wait(0.5)
+            meetings.append("at once")
         write(*arguments, **options)
 
     monkeypatch.setattr(Studies, "publish", meeting)
@@ -101,7 +101,7 @@ def test_two_workers_that_finish_together_publish_one_after_the_other(
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: publish(resolve(url), "s"), range(2)))
     after = _published(url)
-    assert (met, capsys.readouterr().err) == ([], "")
+    assert (meetings, capsys.readouterr().err) == ([], "")
     assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, (
         "the second publish writes nothing"
     )
@@ -111,17 +111,17 @@ def test_two_workers_that_finish_together_publish_one_after_the_other(
 def test_publishing_again_writes_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written: list[str] = []
+    keys: list[str] = []
     write = optuna.storages.RDBStorage.set_study_system_attr
 
     def counting(storage: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
-        written.append(key)
+        keys.append(key)
         write(storage, study_id, key, value)
 
     monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_system_attr", counting)
     before = _published(url)
     publish(resolve(url), "s")
-    assert written == []
+    assert keys == []
     assert _published(url) == before
     assert capsys.readouterr().err == ""
 

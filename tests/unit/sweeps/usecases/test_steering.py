@@ -45,9 +45,9 @@ def url(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
 
 @pytest.fixture
 def engine(url: sqlalchemy.URL) -> Iterator[sqlalchemy.Engine]:
-    made = open_engine(url)
-    yield made
-    made.dispose()
+    database = open_engine(url)
+    yield database
+    database.dispose()
 
 
 def _counts(engine: sqlalchemy.Engine) -> Counter[str]:
@@ -81,9 +81,9 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_continues(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
     def cancelling(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        with pytest.raises(SweepInUse, match=r"teachers#(source|target)") as caught:
+        with pytest.raises(SweepInUse, match=r"teachers#(source|target)") as error:
             steering.delete(url, "s")
-        assert explain(caught.value).endswith("or type: kd-sweeps cancel s")
+        assert explain(error.value).endswith("or type: kd-sweeps cancel s")
         assert _counts(engine)["running"] == 1, "a refused deletion changes nothing"
         assert steering.cancel(url, "s") == planned
         until = time.monotonic() + SMALL.lease.interval_s + 3
@@ -104,8 +104,8 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_continues(
     work(url, quadratic)
     assert set(_counts(engine)) == {"done"}
     assert violations(url) == []
-    gone = steering.delete(url, "s")
-    assert (gone.tasks, gone.studies) == (planned, 7)
+    deletion = steering.delete(url, "s")
+    assert (deletion.tasks, deletion.studies) == (planned, 7)
     assert queries.list_sweeps(engine) == []
     assert create_sweep(url, "s", SMALL).new, "the name is free again"
 
@@ -139,8 +139,8 @@ def test_a_finished_sweep_takes_seeds_and_searches_and_announces_the_look_that_e
         steering.extend(url, "s", trials=1, seeds=0)
     look = "this uses planned evaluation {} of 3 on the test set, at the 1 % level"
     assert extended("--seeds", "+1") == [look.format(2), f"{ARMS} tasks added. Next: kd-sweeps launch s"]
-    dry = f"dry run: nothing written; it would add {ARMS} tasks"
-    assert extended("--seeds", "+1", "--dry-run") == [look.format(2), dry], "a dry run does not use the look"
+    line = f"dry run: nothing written; it would add {ARMS} tasks"
+    assert extended("--seeds", "+1", "--dry-run") == [look.format(2), line], "a dry run does not use the look"
     work(url, quadratic)
     larger, added = more(more(SMALL, seeds=1)[0], searches=1)
     assert extended("--searches", "+1") == [
@@ -170,8 +170,8 @@ def test_before_the_test_set_is_read_an_extension_belongs_to_the_first_look_or_t
         ("--seeds", "this is part of planned evaluation 1 of 3 on the test set, at the 1 % level", ARMS),
         ("--trials", "this uses no evaluation on the test set", 2),
     ):
-        dry = f"dry run: nothing written; it would add {added} tasks"
-        assert kd_sweeps("extend", "s", option, "+1", "--dry-run") == (0, "", f"{look}\n{dry}\n")
+        line = f"dry run: nothing written; it would add {added} tasks"
+        assert kd_sweeps("extend", "s", option, "+1", "--dry-run") == (0, "", f"{look}\n{line}\n")
     assert queries.find_sweep(engine, "s").revision == 1
 
 
@@ -201,8 +201,8 @@ def test_retry_repeats_failed_and_skipped_tasks_and_the_measurement(
     before = _counts(engine)
     assert before["failed"] == 1
     assert before["skipped"] == 4 + 1 + len(SMALL.transfer.target_arms), "native and transfer on the target"
-    again = steering.retry(url, "s")
-    assert len(again) == 1 + before["skipped"]
+    retries = steering.retry(url, "s")
+    assert len(retries) == 1 + before["skipped"]
     work(url, quadratic)
     tasks = {task.key: task for task in tasks_of(engine)}
     assert {task.state for task in tasks.values()} == {"done"}
@@ -290,10 +290,10 @@ def test_on_a_terminal_delete_asks_first(
         return yes
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    for yes, code in ((False, 1), (True, 0)):
+    for yes, expected in ((False, 1), (True, 0)):
         monkeypatch.setattr("typer.confirm", lambda text, err, yes=yes: answer(text, yes=yes))
-        found, _, err = kd_sweeps("delete", "s")
-        assert found == code
+        code, _, err = kd_sweeps("delete", "s")
+        assert code == expected
         assert err.startswith("deleted s" if yes else "nothing was deleted")
         assert len(queries.list_sweeps(open_engine(url, read_only=True))) == (0 if yes else 1)
     assert questions == ["Delete all results of s from sqlite:///kd-sweeps.db?"] * 2

@@ -62,11 +62,12 @@ def test_the_plan_states_the_distance_it_can_detect(
     changes: dict[str, int], level: float, number: int, unit: str
 ) -> None:
     spec = override(before("quick"), changes)
-    known = SEARCH_SD if unit == "searches" else PAIRED_SD
-    low, high, origin = known["cifar10", "keras-student"]
+    spreads = SEARCH_SD if unit == "searches" else PAIRED_SD
+    low, high, origin = spreads["cifar10", "keras-student"]
     times = (stats.t.ppf(1 - level, number - 1) + stats.t.ppf(0.8, number - 1)) / math.sqrt(number)
-    shown = f"{low * times:.2g} to {high * times:.2g}"
-    assert f"verdict  margin 1 point; {number} {unit} detect a distance of {shown} from it (80 % power)" in _lines(spec)
+    distance = f"{low * times:.2g} to {high * times:.2g}"
+    line = f"verdict  margin 1 point; {number} {unit} detect a distance of {distance} from it (80 % power)"
+    assert line in _lines(spec)
     assert (
         f"power    planned evaluation 1 of {spec.transfer.looks} on the test set, at the {100 * level:g} % level;"
         f" sd between {unit} {low:g} to {high:g} points ({origin})"

@@ -78,19 +78,19 @@ def test_each_class_has_its_cap_and_0_means_no_limit() -> None:
 
 
 def test_a_task_fails_when_one_class_reaches_its_cap(url: str) -> None:
-    raised: list[str] = []
+    messages: list[str] = []
     errors = [KeyError("1"), Diverged("2"), KeyError("3"), Diverged("4"), KeyError("5")]
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.key != "baselines#mobilenet":
             return quadratic(claim, params, on_step)
-        raised.append(str(errors[len(raised)]))
-        raise errors[len(raised) - 1]
+        messages.append(str(errors[len(messages)]))
+        raise errors[len(messages) - 1]
 
     with Worker(DatabaseBackend.open(created(url, _spec(error=3, nan=4)), "s"), run=run) as worker:
         assert worker.work() == 0
         (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "baselines#mobilenet"]
-    assert len(raised) == 5, "three errors reach their cap, two NaNs do not reach theirs"
+    assert len(messages) == 5, "three errors reach their cap, two NaNs do not reach theirs"
     assert (task.state, task.error_class, task.reason) == ("failed", "error", "KeyError: '5'")
 
 
@@ -137,9 +137,9 @@ def test_a_fault_of_the_machine_stops_its_worker_and_fails_no_task(
         with pytest.raises(SweepError, match=r"this worker stops: .*; nothing is lost"):
             worker.work()
         task = tasks_of(worker.backend.engine)[0]
-        made = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, task.key) or []
-        counted = sum(attempt.state == "failed" for attempt in made)
-        assert type(error).__name__ in (made[0].trace or "")
+        attempts = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, task.key) or []
+        counted = sum(attempt.state == "failed" for attempt in attempts)
+        assert type(error).__name__ in (attempts[0].trace or "")
         assert (task.state, task.error_class, counted) == left
         (record,) = workers.records(worker.backend.engine, worker.backend.sweep.id)
         assert (record.name, record.task) == ("poor", None)
@@ -229,8 +229,8 @@ def test_the_outcome_of_a_measurement_has_the_models_alone() -> None:
 
 
 def test_a_teacher_from_a_file_has_no_fingerprint_of_numerics() -> None:
-    taught = outcome_of(TeacherTask(role="source", seed=5), {}, trained(RESULT, DIGITS, detail="logits:a.npz"))
-    assert taught.values.as_json()["numerics"] == ""
+    outcome = outcome_of(TeacherTask(role="source", seed=5), {}, trained(RESULT, DIGITS, detail="logits:a.npz"))
+    assert outcome.values.as_json()["numerics"] == ""
 
 
 def test_only_watched_code_can_be_idle() -> None:

@@ -28,11 +28,11 @@ def test_the_next_attempt_finds_the_files_of_the_previous_one(base: Path) -> Non
 
 def test_every_task_of_every_sweep_has_its_own_folder() -> None:
     with (
-        folders.held("a", "search#0") as one,
-        folders.held("a", "search#1") as two,
-        folders.held("b", "search#0") as three,
+        folders.held("a", "search#0") as first,
+        folders.held("a", "search#1") as second,
+        folders.held("b", "search#0") as third,
     ):
-        assert len({one, two, three}) == 3
+        assert len({first, second, third}) == 3
 
 
 def test_a_second_attempt_at_once_gets_an_empty_temporary_folder() -> None:

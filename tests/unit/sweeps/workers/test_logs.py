@@ -58,21 +58,21 @@ def test_a_file_gets_an_object_per_message_and_the_terminal_text_or_without_a_fi
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "logs" / "w.log"
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(path)], stderr=subprocess.PIPE, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", SCRIPT, str(path)], stderr=subprocess.PIPE, text=True, check=True)
     first, second, third, noise = path.read_text().splitlines()
     assert "task" not in json.loads(first)
     values = json.loads(second)
     assert (values["task"], values["attempt"], values["level"]) == ("search#3", 2, "INFO")
     assert (values["message"], values["logger"]) == ("two\nlines of text", "sweeps.workers.test_logs")
     assert read_line(noise) == Line("noise of a library")
-    read = [read_line(line) for line in (first, second, third)]
-    assert [line.task for line in read] == ["", "search#3", "search#3"]
-    assert all(line.ours for line in read)
-    assert TEXT.match(read[1].text)
-    assert read[2].text.splitlines()[-1] == "ValueError: no luck"
-    shown = "".join(f"{line.text}\n" for line in read)
-    assert done.stderr.startswith(shown), "the terminal shows what `logs` prints from the file"
-    *lines, noise = done.stderr.removeprefix(shown).splitlines()
+    records = [read_line(line) for line in (first, second, third)]
+    assert [line.task for line in records] == ["", "search#3", "search#3"]
+    assert all(line.ours for line in records)
+    assert TEXT.match(records[1].text)
+    assert records[2].text.splitlines()[-1] == "ValueError: no luck"
+    text = "".join(f"{line.text}\n" for line in records)
+    assert process.stderr.startswith(text), "the terminal shows what `logs` prints from the file"
+    *lines, noise = process.stderr.removeprefix(text).splitlines()
     messages = [json.loads(line)["message"] for line in lines]
     assert messages == ["before", "two\nlines of text", "search#3 attempt 2 failed"]
     assert noise == "noise of a library"
@@ -137,12 +137,12 @@ def test_an_error_that_cannot_be_printed_does_not_stop_the_worker() -> None:
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the log of an attempt outside of pytest, whose workers cannot send a lone surrogate."""
-    found: list[str] = []
+    texts: list[str] = []
     logger, handler = logging.Logger("without a parent"), logging.Handler()
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     monkeypatch.setattr(attempt, "log", logger)
-    return found
+    return texts
 
 
 def test_an_error_with_any_text_fails_its_task_and_no_other(
@@ -167,9 +167,9 @@ def test_an_error_with_any_text_fails_its_task_and_no_other(
         assert {key for key, task in tasks.items() if task.state != "done"} == set(texts)
         for key, (_, stored) in texts.items():
             assert (tasks[key].state, tasks[key].reason) == ("failed", stored)
-            made = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, key) or []
-            assert {attempt.reason for attempt in made} == {stored}
-            assert all("g3heim" not in (attempt.trace or "") for attempt in made)
+            attempts = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, key) or []
+            assert {attempt.reason for attempt in attempts} == {stored}
+            assert all("g3heim" not in (attempt.trace or "") for attempt in attempts)
             assert any(stored in message for message in messages)
     assert all("g3heim" not in message for message in messages)
 

@@ -36,14 +36,14 @@ SPEC = override(SMALL, {"search.trials": 6, "confirm.top": 2, "transfer.seeds": 
 @pytest.fixture
 def make_worker() -> Iterator[MakeWorker]:
     """Make workers on sweep "s" in this process, and close them after the test."""
-    made: list[Worker] = []
+    open_workers: list[Worker] = []
 
     def make(url: sqlalchemy.URL, run: Runner = quadratic) -> Worker:
-        made.append(Worker(DatabaseBackend.open(url, "s"), run=run))
-        return made[-1]
+        open_workers.append(Worker(DatabaseBackend.open(url, "s"), run=run))
+        return open_workers[-1]
 
     yield make
-    for worker in made:
+    for worker in open_workers:
         worker.backend.close()
 
 
@@ -92,23 +92,23 @@ def test_one_worker_does_every_task_once_at_the_selected_points_and_each_has_its
 
 
 def test_a_failed_attempt_is_retried_with_the_same_parameters(url: sqlalchemy.URL, make_worker: MakeWorker) -> None:
-    seen: dict[str, list[dict[str, Any]]] = {}
+    params_by_task: dict[str, list[dict[str, Any]]] = {}
 
     def flaky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        seen.setdefault(claim.key, []).append(params)
+        params_by_task.setdefault(claim.key, []).append(params)
         if claim.key == "search#5" and claim.row.attempt == 1:  # a trial that the sampler proposed
             raise RuntimeError("out of luck")
         return quadratic(claim, params, on_step)
 
     worker = make_worker(url, flaky)
     assert worker.work() == 0
-    first, second = seen["search#5"]
+    first, second = params_by_task["search#5"]
     assert first == second
     draw(url)
     (failed,) = [trial for trial in _trials(url) if trial.state.name == "FAIL"]
     assert "out of luck" in failed.user_attrs["failure"]["reason"]
-    (again,) = [trial for trial in _trials(url) if trial.user_attrs["kd-sweeps"].get("retry_of") == failed.number]
-    assert (again.user_attrs["kd-sweeps"]["task"], again.params) == ("search#5", failed.params)
+    (retry_trial,) = [trial for trial in _trials(url) if trial.user_attrs["kd-sweeps"].get("retry_of") == failed.number]
+    assert (retry_trial.user_attrs["kd-sweeps"]["task"], retry_trial.params) == ("search#5", failed.params)
 
 
 def test_a_worker_whose_task_was_reaped_drops_its_result_and_continues(
@@ -141,9 +141,9 @@ def test_a_study_deleted_in_the_dashboard_stops_no_worker_and_loses_no_result(
     worker = make_worker(url)
     assert worker.work() == 0
     assert {task.state for task in tasks_of(worker.backend.engine)} == {"done"}
-    with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
+    with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as error:
         draw(url)
-    assert explain(caught.value).endswith("to continue with a new study, type: kd-sweeps create s")
+    assert explain(error.value).endswith("to continue with a new study, type: kd-sweeps create s")
     assert not create_sweep(url, "s", SPEC).new, "only the study is recreated"
     _each_task_has_one_complete_trial(worker, url)
 

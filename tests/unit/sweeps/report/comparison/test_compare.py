@@ -15,9 +15,9 @@ import pytest
 
 from sweeps.findings.compare import Compared, compare
 from sweeps.report.brief import compared_brief
-from sweeps.report.compare import headline, reason, text
+from sweeps.report.compare import conclusion, text
 from tests.support.sweeps import builders
-from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, told
+from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, make_member
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 KdSweeps = Callable[..., tuple[int, str, str]]
@@ -26,14 +26,14 @@ HALF = "transfer#target.best.3"  # the first unfinished task
 
 def compared(*names: str) -> Compared:
     """Compare members of the family, "half" (target not tested yet), "mono" and "alone" (no target); others empty."""
-    more = {
-        "half": told("half", lower(1.0), until=HALF),
-        "mono": told("mono", target=None, source__dataset="digits-rgb"),
-        "alone": told("alone", target=None),
-        "halved": replace(told("half", until="transfer#source"), name="halved"),
+    further_members = {
+        "half": make_member("half", lower(1.0), until=HALF),
+        "mono": make_member("mono", target=None, source__dataset="digits-rgb"),
+        "alone": make_member("alone", target=None),
+        "halved": replace(make_member("half", until="transfer#source"), name="halved"),
     }
-    known = family() | more
-    return compare(names, [known[name] for name in names if name in known])
+    members = family() | further_members
+    return compare(names, [members[name] for name in names if name in members])
 
 
 NONE = "No clear difference between base and {}."
@@ -82,14 +82,14 @@ FAMILY = ("base", "same", "worse", "better", "other")
 def test_the_first_line_says_what_is_shown_and_the_second_has_the_numbers(
     names: tuple[str, ...], first: str, second: str
 ) -> None:
-    comparison = compared(*names)
-    assert (headline(comparison), reason(comparison)) == (first, second)
+    assert conclusion(compared(*names)) == (first, second)
 
 
 def test_many_clear_differences_are_counted() -> None:
     tested = [pair for pair in compared(*FAMILY).pairs if pair.difference is not None]
     clear = tuple(replace(pair, dataset=f"d{number}", p_holm=0.01) for number, pair in enumerate(tested))
-    assert headline(replace(compared(*FAMILY), pairs=clear)) == f"{len(tested)} differences are beyond the noise."
+    headline, _ = conclusion(replace(compared(*FAMILY), pairs=clear))
+    assert headline == f"{len(tested)} differences are beyond the noise."
 
 
 def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:
@@ -102,7 +102,7 @@ def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:
 
 
 def test_a_sweep_is_done_when_every_task_has_ended_even_with_an_unavailable_baseline() -> None:
-    lacking = builders.found(COMPARED, arms(BASE), broken="baselines", name="lacking")
+    lacking = builders.make_findings(COMPARED, arms(BASE), broken="baselines", name="lacking")
     assert lacking.answer_hash
     assert re.search(r"\| lacking \| .* \| done \|", text(compare(["lacking"], [lacking])))
 
@@ -134,11 +134,11 @@ def test_lines_fit_the_terminal(width: int) -> None:
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a storage with "base" and "half", and with "fresh" and "newer", which have no result."""
     url = f"sqlite:///{tmp_path_factory.mktemp('compare')}/s.db"
-    few: dict[str, Any] = {"transfer__seeds": 2, "baselines__methods": ()}
-    few |= {"transfer__source_arms": ["best", "scratch"], "transfer__target_arms": ["best", "scratch", "native"]}
+    changes: dict[str, Any] = {"transfer__seeds": 2, "baselines__methods": ()}
+    changes |= {"transfer__source_arms": ["best", "scratch"], "transfer__target_arms": ["best", "scratch", "native"]}
     with trials_in_memory():
-        add(url, "base", **few)
-        add(url, "half", lower(1.0), stop_at="transfer#target.best.1", **few)
+        add(url, "base", **changes)
+        add(url, "half", lower(1.0), stop_at="transfer#target.best.1", **changes)
         for name in ("fresh", "newer"):
             add(url, name, stop_at="t")
     return url

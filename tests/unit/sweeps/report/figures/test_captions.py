@@ -32,4 +32,4 @@ def test_a_regret_without_spread_has_no_line() -> None:
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
     trials = (FOUR[0], replace(FOUR[1], point=at(9.126, 0.3)), *FOUR[2:])
     caption = captions(surface=replace(PLANE, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
-    assert caption.endswith("the first search, partly luck: a$b$.npz 95.00 % at T = 9.13, alpha = 0.3.")
+    assert caption.endswith("by validation accuracy, partly luck: a$b$.npz 95.00 % at T = 9.13, alpha = 0.3.")

@@ -26,9 +26,9 @@ def test_every_arm_has_its_seeds_and_its_interval() -> None:
     label = "called best<br><sub>T 4, α 0.3</sub>"
     assert [(trace.name, list(trace.x), set(trace.y)) for trace in figure.data] == [
         ("one seed", [5.0, 5.6, 4.7], {label}),
-        ("mean, 95 % interval", [BEST.mean.mean], {label}),
+        ("mean, 95 % CI", [BEST.mean.mean], {label}),
         ("one seed", [6.0, 5.6, 6.4], {"called native"}),
-        ("mean, 95 % interval", [pytest.approx(6.0)], {"called native"}),
+        ("mean, 95 % CI", [pytest.approx(6.0)], {"called native"}),
     ]
     assert BEST.mean.high is not None
     assert figure.data[1].error_x.array == (BEST.mean.high - BEST.mean.mean,)

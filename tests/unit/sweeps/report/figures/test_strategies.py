@@ -10,7 +10,7 @@ from sweeps.report.figures.strategies import narrow
 from sweeps.report.figures.strategies import strategies as wide
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
-from tests.support.sweeps.builders import found
+from tests.support.sweeps.builders import make_findings
 from tests.support.sweeps.chosen_sweeps import CHOSEN, chosen
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
@@ -58,10 +58,10 @@ def test_the_data_is_the_share_of_the_gain_or_points_without_a_band() -> None:
     assert shares is not None
     assert (shares.is_share, shares.enough, shares.zero) == (True, 0.8, "no distillation")
     assert [mark.is_advised for mark in shares.rows] == [True, False, False]
-    one = strategies(chosen(spec=override(CHOSEN, {"outer.searches": 1})))
-    assert one is not None
-    assert (one.is_share, one.enough) == (False, None)
-    (axes,) = wide(one).axes
+    in_points = strategies(chosen(spec=override(CHOSEN, {"outer.searches": 1})))
+    assert in_points is not None
+    assert (in_points.is_share, in_points.enough) == (False, None)
+    (axes,) = wide(in_points).axes
     assert list(axes.patches) == []
     assert "points of test accuracy over no distillation" in written(axes)
 
@@ -74,5 +74,5 @@ def test_without_a_gain_there_is_no_share() -> None:
 
 
 def test_older_rules_and_unfinished_sweeps_have_no_strategies() -> None:
-    assert strategies(found(override(REPORTED, {"transfer.rule": 2}), run)) is None
+    assert strategies(make_findings(override(REPORTED, {"transfer.rule": 2}), run)) is None
     assert strategies(chosen(until="transfer#target.best.2")) is None

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Annotation
 
 from sweeps.findings.surfaces import Surface
 from sweeps.report.figures.data import Plane
@@ -65,26 +66,32 @@ def test_the_heading_for_one_dataset_compares_no_places() -> None:
 
 
 def test_a_point_with_several_names_has_one_mark() -> None:
-    shown = replace(PLANE, surfaces=(SEARCH, replace(OTHER, best=SEARCH.best)))
-    assert "tuned on a$b$.npz and CIFAR-10" in written(shown)
+    plane = replace(PLANE, surfaces=(SEARCH, replace(OTHER, best=SEARCH.best)))
+    assert "tuned on a$b$.npz and CIFAR-10" in written(plane)
     at_default = replace(PLANE, surfaces=(replace(SEARCH, best=at(3, 0.5)),))
     assert "Keras default, tuned on a$b$.npz" in written(at_default)
 
 
-def test_labels_of_near_points_do_not_overlap() -> None:
-    near = replace(PLANE, surfaces=(replace(SEARCH, best=at(3.1, 0.5)), replace(OTHER, best=at(3.2, 0.51))))
-    axes = surface(near).axes[1]
-    heights = [text.xyann[1] + 250 * text.xy[1] for text in axes.texts if hasattr(text, "xyann")]
-    assert all(abs(first - second) > 10 for i, first in enumerate(heights) for second in heights[:i])
+@pytest.mark.parametrize(("x", "y"), [(3.2, 0.51), (4.52, 0.63), (5.86, 0.41), (19, 0.5)])
+def test_labels_of_near_points_cover_neither_each_other_nor_a_point(x: float, y: float) -> None:
+    near = replace(PLANE, surfaces=(replace(SEARCH, best=at(2.1, 0.58)), replace(OTHER, best=at(x, y))))
+    figure = surface(near)
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    labels = [text.get_window_extent() for text in axes.texts]
+    assert len(labels) == 4
+    assert not any(first.overlaps(second) for i, first in enumerate(labels) for second in labels[:i])
+    points = [axes.transData.transform(text.xy) for text in axes.texts if isinstance(text, Annotation)]
+    assert not any(label.contains(*point) for label in labels for point in points)
 
 
 def test_trials_are_drawn_even_without_a_surface() -> None:
     few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=at(4, trial.point["alpha"])) for trial in FOUR])
     searches: tuple[Surface, ...] = tuple(replace(SEARCH, trials=tuple(trials), best=None) for trials in few)
     temperature, alpha = PLANE.axes
-    shown = replace(PLANE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha))
-    assert "temperature T" in written(shown)
-    figure = surface(shown)
+    plane = replace(PLANE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha))
+    assert "temperature T" in written(plane)
+    figure = surface(plane)
     for axes, trials in zip(figure.axes, few, strict=True):
         trial_marks = [line for line in axes.lines if str(line.get_label()).startswith("trial")]
         assert sum(len(line.get_xdata()) for line in trial_marks) == len(trials)
