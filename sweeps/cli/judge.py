@@ -44,11 +44,12 @@ def judge(
     form: Form = Format.table,
     field: Field = None,
 ) -> None:
-    """Judge results that you already have.
+    """Judge results you already have.
 
-    Which settings are better, over seeds? Reads a CSV file with a row for each run, tables exported from W&B, MLflow or
-    Optuna, or Optuna studies. Runs with the same seed and dataset are compared in pairs. Exits with 0 if an improvement
-    is shown, with 3 if none is. With -f csv: a row for each setting; with -f value: only the setting to use.
+    Tests over seeds which settings are better than a baseline. Reads a CSV file with a row for each run, tables
+    exported from W&B, MLflow or Optuna, or Optuna studies. Runs with the same seed and dataset are compared in pairs.
+    Exits with 0 if a setting is better, with 3 if no improvement was detected. With -f csv: a row for each setting;
+    with -f value: only the setting to use.
 
     Examples: kd-sweeps judge runs.csv --baseline adam; kd-sweeps judge sqlite:///optuna.db --study a --study b
     """
@@ -76,7 +77,7 @@ def judge(
         percent=unit == "percent",
     )
     if "://" in source:
-        require("train", "judge of Optuna studies")
+        require("train", "judging Optuna studies")
         runs = read_runs(read_studies(source, study or []), question)
     else:
         with read_csv(source) as table:

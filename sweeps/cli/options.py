@@ -155,7 +155,7 @@ Size = Annotated[
 ]
 Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset to tune on.")]
 Targets = Annotated[list[str] | None, typer.Option(metavar="DATASET", help="Dataset to transfer to; repeatable.")]
-Dataset = Annotated[str | None, typer.Option(metavar="DATASET", help="Single dataset: nothing is transferred.")]
+Dataset = Annotated[str | None, typer.Option(metavar="DATASET", help="Single dataset; nothing is transferred.")]
 Teacher = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Teacher for every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),
@@ -178,7 +178,7 @@ Searched = Annotated[
     typer.Option(
         "--space",
         metavar="NAME=LOW:HIGH",
-        help="With --train: what to search; NAME=LOW:HIGH:log, NAME=a,b,c; repeatable.",
+        help="With --train: a parameter to search; also NAME=LOW:HIGH:log, NAME=a,b,c; repeatable.",
     ),
 ]
 Changes = Annotated[

@@ -155,7 +155,7 @@ def status(folder: Path) -> Database:
 
 def _refuse_others(folder: Path) -> None:
     if not str(folder).isprintable():  # a line break would end a line in the files of Postgres
-        raise SpecError(f"got {str(folder)!r}; the name of the folder may not have line breaks or control characters")
+        raise SpecError(f"got {str(folder)!r}; the name of the folder must not have line breaks or control characters")
     try:
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
