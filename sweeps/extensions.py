@@ -46,7 +46,7 @@ TRACKERS: Mapping[str, Named] = {
 }
 COMMANDS: Mapping[str, Named] = {  # each a Typer app with one command or several
     "export": Named("sweeps.distill.commands:app", "train", "students, logits, runs for a tracker"),
-    "check-loss": Named("sweeps.distill.check_loss:app", "train", "what a distillation loss really is"),
+    "check-loss": Named("sweeps.distill.check_loss:app", "train", "which distillation loss your code computes"),
     "dashboard": Named("sweeps.contrib.server.commands:dashboard_app", "server", "a sweep as a page"),
     "data": Named("sweeps.distill.commands:data_commands", "train", "the datasets on this machine"),
     "serve": Named("sweeps.contrib.server.commands:app", "server", "sweeps over HTTP"),

@@ -91,7 +91,7 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
     keras.utils.set_random_seed(0)
     if _bits(build_users(name, input_shape, classes)) != initial:
         raise ModelError(
-            f"model {name!r} has other initial weights when it is built again with the same seed, so no result could be"
+            f"model {name!r} has different initial weights when it is rebuilt with the same seed, so no result could be"
             " reproduced: let Keras' initializers draw them, without a seed from a clock or another generator"
         )
 

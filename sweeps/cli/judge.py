@@ -21,9 +21,9 @@ def judge(
         str, typer.Argument(metavar="SOURCE", help="CSV file, - for stdin, or the URL of an Optuna storage.")
     ],
     study: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Optuna study, with a URL; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Optuna study, if SOURCE is a URL; repeatable.")
     ] = None,
-    baseline: Annotated[str, typer.Option(metavar="SETTING", help="Setting that the others are compared with.")] = "",
+    baseline: Annotated[str, typer.Option(metavar="SETTING", help="Setting to compare the others with.")] = "",
     score: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the scores.")] = "",
     setting: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Column that defines a setting; repeatable.")
@@ -32,14 +32,14 @@ def judge(
     dataset: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the dataset.")] = "",
     minimize: Annotated[
         bool | None,
-        typer.Option("--minimize/--maximize", help="Whether lower scores are better (default: by the column's name)."),
+        typer.Option("--minimize/--maximize", help="Lower or higher scores are better (default: by the column name)."),
     ] = None,
     margin: Annotated[
         str | None, typer.Option(metavar="X", help="Also test which settings lose less than this, in score units.")
     ] = None,
     unit: Annotated[str, typer.Option(metavar="percent", help="Show fractions as percentages.")] = "",
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the judgement into this folder.")
+        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write a page with a figure into this folder.")
     ] = None,
     form: Form = Format.table,
     field: Field = None,

@@ -196,11 +196,11 @@ Workers = Annotated[
     ),
 ]
 On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
-Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs for the workers, in turn: 0,1.")]
+Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs that the workers take in turn, such as 0,1.")]
 ShowScript = Annotated[bool, typer.Option("--dry-run", help="Print the job script and submit nothing (--on slurm).")]
 Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and exit (--on slurm).")]
 EngineOptions = Annotated[
-    list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Options for Slurm or Ray, after --.")
+    list[str] | None, typer.Argument(metavar="-- OPTIONS", help="Options for Slurm or Ray, after --.")
 ]
 
 

@@ -43,7 +43,7 @@ _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Sweeps to compare.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME", help="Two or more sweeps.")],
     form: Annotated[
         str, typer.Option("-f", "--format", help="brief (default on a terminal), markdown (otherwise), json or csv.")
     ] = "",

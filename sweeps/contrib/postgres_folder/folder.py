@@ -182,7 +182,9 @@ def _locked(folder: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise SweepError(f"another command is running in {folder}; repeat this one when it has finished") from None
     except OSError as error:
-        raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder that you may write") from None
+        raise SweepError(
+            f"cannot write {error.filename}: {error.strerror}; name a folder that you can write to"
+        ) from None
 
 
 def _runs(folder: Path, before: _Stored, programs: Programs) -> bool:

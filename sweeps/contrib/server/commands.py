@@ -15,13 +15,13 @@ from sweeps.extensions import require
 app = typer.Typer()
 dashboard_app = typer.Typer()  # --help lists it before data and serve
 
-Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")]
+Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 picks a free one.")]
 
 
 @app.command()
 def serve(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Sweeps to serve.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Serve all sweeps, new ones included.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Serve all sweeps, including new ones.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; any but the default needs tokens.")] = "127.0.0.1",
     port: Port = "8080",
     tokens: Annotated[

@@ -247,7 +247,7 @@ BUILT = [
 ]
 DECORATOR = r"@keras\.saving\.register_keras_serializable\(\)"
 SAVED = "cannot be saved and loaded again:"
-SEEDED = "has other initial weights when it is built again with the same seed"
+SEEDED = "has different initial weights when it is rebuilt with the same seed"
 NOISY = "gives different logits in training though all of its variables are the same"
 CHECKED = [
     ("lambda_layer", f"{SAVED} its layer 'lambda.*' is a keras.Lambda; build it from Keras' layers"),
