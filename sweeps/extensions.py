@@ -33,7 +33,7 @@ class Named(NamedTuple):
 KD, CUSTOM = "kd", "custom"
 TRAINERS: Mapping[str, Named] = {
     KD: Named("sweeps.distill.kind:KIND", "keras", "knowledge distillation with Keras"),
-    CUSTOM: Named("sweeps.custom.kind:KIND", "train", "a function or a command of your own"),
+    CUSTOM: Named("sweeps.custom.kind:KIND", "train", "your own function or command"),
 }
 ENGINES: Mapping[str, Named] = {
     "local": Named("sweeps.launch.local:LocalEngine", "", "processes of this machine"),
@@ -46,7 +46,7 @@ TRACKERS: Mapping[str, Named] = {
 }
 COMMANDS: Mapping[str, Named] = {  # each a Typer app with one command or several
     "export": Named("sweeps.distill.commands:app", "train", "students, logits, runs for a tracker"),
-    "check-loss": Named("sweeps.distill.check_loss:app", "train", "what a distillation loss really is"),
+    "check-loss": Named("sweeps.distill.check_loss:app", "train", "which distillation loss your code computes"),
     "dashboard": Named("sweeps.contrib.server.commands:dashboard_app", "server", "a sweep as a page"),
     "data": Named("sweeps.distill.commands:data_commands", "train", "the datasets on this machine"),
     "serve": Named("sweeps.contrib.server.commands:app", "server", "sweeps over HTTP"),
@@ -83,10 +83,10 @@ _SERVER = (
 EXTRAS: Mapping[str, Extra] = {
     "train": Extra(
         _TRAIN,
-        "create, extend, import, verify, export, delete, status --audit; judge of studies; your own trainers' workers",
+        "create, extend, import, verify, export, delete, status --audit; judging Optuna studies; your own training",
     ),
     "report": Extra(_REPORT, "report --output, compare --output, judge --output"),
-    "keras": Extra(_KERAS, "workers of distillations"),
+    "keras": Extra(_KERAS, "workers that distil"),
     "autokeras": Extra((*_KERAS, "autokeras", "keras_tuner", "tensorboard"), "AutoKeras as a comparison method"),
     "server": Extra((*_TRAIN, *_REPORT, *_SERVER), "dashboard, serve"),
     "ray": Extra((*_TRAIN, "ray"), "launch --on ray"),

@@ -75,7 +75,7 @@ def run_client(
             deadline = time.monotonic() + timeout_s
             while process.poll() is None:
                 if time.monotonic() > deadline:
-                    raise DataError(f"{what} did not end within {timeout_s:.0f} s")
+                    raise DataError(f"{what} did not finish within {timeout_s:.0f} s")
                 if progress is not None:
                     progress(min(_bytes_below(watched), size), size)
                 time.sleep(POLL_S)

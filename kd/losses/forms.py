@@ -70,7 +70,7 @@ class Form:
 
 FAULTS = {
     "no-t-squared": "the factor T^2 is missing: the teacher's gradient shrinks by T^2 as T grows",
-    "t-power": "the factor T^2 is another power of T",
+    "t-power": "the factor is not T^2 but another power of T",
     "t-ignored": "T does not soften the logits",
     "t-student-only": "T softens the student's logits only",
     "t-teacher-only": "T softens the teacher's logits only",

@@ -79,19 +79,19 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
         known.update(by_building)
     if np.allclose(before, same) and not np.allclose(before, after, rtol=1e-3, atol=1e-3):
         raise ModelError(
-            f"model {name!r} gives other logits when it is saved and loaded again: make every weight with add_weight,"
-            " and let get_config return every argument of __init__"
+            f"model {name!r} gives different logits when it is saved and loaded again: make every weight with"
+            " add_weight, and let get_config return every argument of __init__"
         )
     if _draws(name, model, images):
         raise ModelError(
-            f"model {name!r} gives other logits in training though all of its variables are the same, so no result"
+            f"model {name!r} gives different logits in training though all of its variables are the same, so no result"
             " could be reproduced: let each layer draw with its own keras.random.SeedGenerator, made in its __init__"
         )
     time.sleep(_NEXT_SECOND_S)
     keras.utils.set_random_seed(0)
     if _bits(build_users(name, input_shape, classes)) != initial:
         raise ModelError(
-            f"model {name!r} has other initial weights when it is built again with the same seed, so no result could be"
+            f"model {name!r} has different initial weights when it is rebuilt with the same seed, so no result could be"
             " reproduced: let Keras' initializers draw them, without a seed from a clock or another generator"
         )
 

@@ -105,7 +105,7 @@ def measure(
     """Measure several models in one process in turns, so that a busy moment of the machine affects all of them.
 
     What is timed is a `tf.function` of a fixed batch size, as a server of an exported model runs it; `predict` would
-    add milliseconds of its own to each call. The number of threads is the one that TensorFlow was started with.
+    add milliseconds to each call. The number of threads is the one that TensorFlow was started with.
 
     Args:
         scores: of models that were scored before; the others are scored here.

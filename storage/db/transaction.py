@@ -168,7 +168,7 @@ def translate(error: sa.exc.SQLAlchemyError, url: sa.URL) -> Exception:
             f"{where} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
         )
     if isinstance(error, sa.exc.DataError) and "too big" in lowered:
-        return StorageError(f"{where} cannot hold this: {reason}; one row of SQLite takes 1,000,000,000 bytes")
+        return StorageError(f"{where} cannot hold this: {reason}; a row of SQLite holds at most 1,000,000,000 bytes")
     if _is_full(error):
         full = "" if "full" in lowered or "space" in lowered else "the disk is full: "
         return StorageFull(f"cannot use {where}: {full}{reason}; free space there")

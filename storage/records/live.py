@@ -1,4 +1,4 @@
-"""What a page that follows a sweep reads: sums and the newest rows, in a few milliseconds however many tasks it has."""
+"""What the live page reads: sums and the newest rows, in a few milliseconds however many tasks there are."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -130,7 +130,7 @@ def run(
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
-    """Create a sweep if needed, run it, print its report.
+    """Create a sweep if needed, run it and print its report.
 
     An interrupted run resumes where it stopped; a finished sweep prints its report at once.
 
@@ -158,7 +158,7 @@ def create(
     storage: options.Storage = None,
     data: options.Data = None,
 ) -> None:
-    """Create a sweep with all its tasks, and start nothing.
+    """Create a sweep with all its tasks; start nothing.
 
     Creating it again changes nothing.
 
@@ -228,7 +228,7 @@ def launch(
 ) -> None:
     """Start workers for a sweep and keep them alive.
 
-    They run on this machine or on a cluster. Ctrl-C is safe: running tasks go back to the queue, and the next launch
+    Workers run on this machine or on a cluster. Ctrl-C is safe: running tasks go back to the queue, and the next launch
     resumes.
 
     Example: kd-sweeps launch mnist-kd --on slurm --workers 16 -- --partition=main --time=4:00:00
@@ -267,8 +267,7 @@ def worker(
 ) -> None:
     """Run one worker in this process, on any machine.
 
-    It needs the name of the sweep and the storage URL, or a service and a token of the role worker; it exits when no
-    task is left.
+    Needs the storage URL, or a service and a token with the role worker. Exits when no task is left.
     """
     from kd.tools import processes
     from sweeps.spec.stored import check_name
@@ -297,7 +296,7 @@ def spec(
 ) -> None:
     """Print a preset as TOML, to edit.
 
-    With --train: a spec to start from, made of the arguments of your own training.
+    With --train: a spec to start from, with a search space guessed from your function's arguments.
 
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """

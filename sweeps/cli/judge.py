@@ -21,9 +21,9 @@ def judge(
         str, typer.Argument(metavar="SOURCE", help="CSV file, - for stdin, or the URL of an Optuna storage.")
     ],
     study: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Optuna study, with a URL; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Optuna study, if SOURCE is a URL; repeatable.")
     ] = None,
-    baseline: Annotated[str, typer.Option(metavar="SETTING", help="Setting that the others are compared with.")] = "",
+    baseline: Annotated[str, typer.Option(metavar="SETTING", help="Setting to compare the others with.")] = "",
     score: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the scores.")] = "",
     setting: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Column that defines a setting; repeatable.")
@@ -32,23 +32,24 @@ def judge(
     dataset: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the dataset.")] = "",
     minimize: Annotated[
         bool | None,
-        typer.Option("--minimize/--maximize", help="Whether lower scores are better (default: by the column's name)."),
+        typer.Option("--minimize/--maximize", help="Lower or higher scores are better (default: by the column name)."),
     ] = None,
     margin: Annotated[
         str | None, typer.Option(metavar="X", help="Also test which settings lose less than this, in score units.")
     ] = None,
     unit: Annotated[str, typer.Option(metavar="percent", help="Show fractions as percentages.")] = "",
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the judgement into this folder.")
+        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write a page with a figure into this folder.")
     ] = None,
     form: Form = Format.table,
     field: Field = None,
 ) -> None:
-    """Judge results that you already have.
+    """Judge results you already have.
 
-    Which settings are better, over seeds? Reads a CSV file with a row for each run, tables exported from W&B, MLflow or
-    Optuna, or Optuna studies. Runs with the same seed and dataset are compared in pairs. Exits with 0 if an improvement
-    is shown, with 3 if none is. With -f csv: a row for each setting; with -f value: only the setting to use.
+    Tests over seeds which settings are better than a baseline. Reads a CSV file with a row for each run, tables
+    exported from W&B, MLflow or Optuna, or Optuna studies. Runs with the same seed and dataset are compared in pairs.
+    Exits with 0 if a setting is better, with 3 if no improvement was detected. With -f csv: a row for each setting;
+    with -f value: only the setting to use.
 
     Examples: kd-sweeps judge runs.csv --baseline adam; kd-sweeps judge sqlite:///optuna.db --study a --study b
     """
@@ -76,7 +77,7 @@ def judge(
         percent=unit == "percent",
     )
     if "://" in source:
-        require("train", "judge of Optuna studies")
+        require("train", "judging Optuna studies")
         runs = read_runs(read_studies(source, study or []), question)
     else:
         with read_csv(source) as table:

@@ -155,7 +155,7 @@ Size = Annotated[
 ]
 Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset to tune on.")]
 Targets = Annotated[list[str] | None, typer.Option(metavar="DATASET", help="Dataset to transfer to; repeatable.")]
-Dataset = Annotated[str | None, typer.Option(metavar="DATASET", help="Single dataset: nothing is transferred.")]
+Dataset = Annotated[str | None, typer.Option(metavar="DATASET", help="Single dataset; nothing is transferred.")]
 Teacher = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Teacher for every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),
@@ -178,7 +178,7 @@ Searched = Annotated[
     typer.Option(
         "--space",
         metavar="NAME=LOW:HIGH",
-        help="With --train: what to search; NAME=LOW:HIGH:log, NAME=a,b,c; repeatable.",
+        help="With --train: a parameter to search; also NAME=LOW:HIGH:log, NAME=a,b,c; repeatable.",
     ),
 ]
 Changes = Annotated[
@@ -196,11 +196,11 @@ Workers = Annotated[
     ),
 ]
 On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
-Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs for the workers, in turn: 0,1.")]
+Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs that the workers take in turn, such as 0,1.")]
 ShowScript = Annotated[bool, typer.Option("--dry-run", help="Print the job script and submit nothing (--on slurm).")]
 Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and exit (--on slurm).")]
 EngineOptions = Annotated[
-    list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Options for Slurm or Ray, after --.")
+    list[str] | None, typer.Argument(metavar="-- OPTIONS", help="Options for Slurm or Ray, after --.")
 ]
 
 

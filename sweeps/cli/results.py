@@ -43,7 +43,7 @@ _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Sweeps to compare.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME", help="Two or more sweeps.")],
     form: Annotated[
         str, typer.Option("-f", "--format", help="brief (default on a terminal), markdown (otherwise), json or csv.")
     ] = "",
@@ -146,7 +146,7 @@ def status(
 ) -> None:
     """Show tasks by stage, workers and the time left.
 
-    --audit compares the plan, tasks, attempts and Optuna's trials, and exits 1 if anything disagrees.
+    --audit compares the plan, tasks, attempts and Optuna's trials, and exits with 1 if anything disagrees.
     """
     from sweeps.operations.operation import plain
     from sweeps.operations.table import AUDIT, STATUS, SweepArgs
@@ -217,7 +217,7 @@ def best(
     if paste:
         above = ["student and teacher: Keras models that give logits", f"the sweep's students: {point.recipe}"]
         above += filter(None, [text.untuned_won(point)])
-        # The sweep may advise against a tuned point: whoever pastes the code must know.
+        # The sweep may advise against a tuned point: anyone who pastes the code must know.
         above += [line for words in point.summary[:1] for line in wrapped(f"the sweep's answer: {words}", WIDTH - 2)]
         print("\n\n".join(["\n".join(f"# {line}" for line in above), *point.paste.values()]))
         return
@@ -309,7 +309,7 @@ def replay(
 ) -> None:
     """Rerun finished tasks and compare with stored results.
 
-    Compares bit by bit and writes nothing. Exits 1 if anything differs.
+    Compares bit by bit and writes nothing. Exits with 1 if anything differs.
 
     Example: kd-sweeps replay mnist-kd --task search#3
     """

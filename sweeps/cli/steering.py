@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.command()
 def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None:
-    """Start no more tasks; running tasks finish."""
+    """Start no new tasks; running tasks finish."""
     from sweeps.operations.table import PAUSE, SweepArgs
 
     running = client_of(storage, url).ask(PAUSE, SweepArgs(name=name)).tasks
@@ -60,7 +60,7 @@ def extend(
 ) -> None:
     """Add trials, seeds or searches to a sweep.
 
-    Once the test set was used, more seeds or searches use the next planned evaluation on it.
+    Once the test set has been used, added seeds or searches use the next planned evaluation on it.
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
@@ -87,7 +87,7 @@ def extend(
 def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Queue failed and skipped tasks again.
 
-    Resets their retry counters; results are kept. Unavailable tasks are queued again once their weights are here.
+    Resets their retry counters; results are kept. Unavailable tasks are queued only if their weights are here now.
     """
     from sweeps.operations.table import RETRY, TRIALS, SweepArgs, TrialsArgs
     from sweeps.plan.phases import UNAVAILABLE
@@ -108,15 +108,14 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 def reap(name: SweepName, storage: Storage = None) -> None:
     """Free the tasks of dead workers now.
 
-    Also draws the trials that are not in the dashboard yet. Workers and launches do this on their own; use it when
-    none is left.
+    Also adds missing trials to the dashboard. Workers and launches do both themselves; use it when none is left.
     """
     from sweeps.usecases.steering import reap_now
 
     freed, drawn = reap_now(storage_url(storage), name)
     for key, attempt, worker in freed:
         print(f"{key} attempt {attempt} of {worker}")
-    say(f"{number_of(len(freed), 'task')} freed, {number_of(drawn, 'trial')} drawn")
+    say(f"{number_of(len(freed), 'task')} freed, {number_of(drawn, 'trial')} added to the dashboard")
 
 
 @app.command()
@@ -163,7 +162,7 @@ def logs(
 ) -> None:
     """Show the logs of workers, or of one task.
 
-    Workers: those of this machine. A task: from any machine.
+    Workers: only those of this machine. A task: from any machine.
 
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """

@@ -268,7 +268,7 @@ def describe_status(status: "Status") -> str:
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
     lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
     if status.undrawn:
-        text = f"{status.undrawn} trials are not in the dashboard yet; to draw them:"
+        text = f"{status.undrawn} trials are not in the dashboard yet; to add them:"
         lines.append(f"{text} {local().line('reap', status.sweep)}")
     lines += status.problems
     if status.problems:

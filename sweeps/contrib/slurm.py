@@ -83,7 +83,7 @@ def check_options(options: Sequence[str]) -> None:
     before = ""
     for word in options:
         if len(word.splitlines()) > 1:  # the rest would be commands of the script
-            raise SpecError(f"got {word!r} after --; options of sbatch may not have line breaks")
+            raise SpecError(f"got {word!r} after --; options of sbatch must not have line breaks")
         if not word.startswith("-"):
             if not before.startswith("-") or "=" in before:
                 raise SpecError(

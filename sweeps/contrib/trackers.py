@@ -185,7 +185,7 @@ def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
         return str(number)
     if experiment.tags.get("fingerprint") != fingerprint:
         raise SweepError(
-            f"--to mlflow: {folder / FILE} has an experiment {name} of another spec than {fingerprint[:12]};"
+            f"--to mlflow: {folder / FILE} has an experiment {name} of a different spec than {fingerprint[:12]};"
             " give another folder"
         )
     if experiment.lifecycle_stage != "active":

@@ -27,29 +27,27 @@ def check_loss(
     name: Annotated[str, typer.Argument(metavar="LOSS", help="./file.py:loss or package.module:loss")],
     arg: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="Name an argument, as teacher=logits_t, or set one: reduction=mean."),
+        typer.Option(metavar="ROLE=NAME", help="Argument of a role, teacher=logits_t, or a value, reduction=mean."),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="The T in the code, or the one to compare at.")
+        float | None, typer.Option(metavar="T", help="T that the code uses, or to compare at.")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="The alpha in the code, or the one to compare at.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Alpha that the code uses, or to compare at.")] = None,
     classes: Annotated[
-        int | None, typer.Option(metavar="N", help="Classes, where the loss takes no other number.")
+        int | None, typer.Option(metavar="N", help="Number of classes, if the loss is for a fixed number.")
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(metavar="N", help="Images of a batch, where the loss depends on it.")
-    ] = 128,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Images per batch, if the loss depends on it.")] = 128,
     framework: Annotated[
-        str | None, typer.Option(metavar="NAME", help="torch, jax, keras, tensorflow or numpy (default: found out).")
+        str | None, typer.Option(metavar="NAME", help="torch, jax, keras, tensorflow or numpy (default: detected).")
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Stop the code after this time.")] = 120.0,
     form: options.Form = Format.table,
 ) -> None:
     """Say which distillation loss your code computes.
 
-    Calls it on random logits: it is a known one, faulty, or unknown. Roles of arguments: student, teacher, labels,
-    temperature, alpha; most names are recognised. Exit code 0: it is a loss of this project, at the T and alpha that
-    are printed. 3: it is not.
+    Calls it on random logits and compares it with known losses. Arguments have the roles student, teacher, labels,
+    temperature and alpha; usual names are recognised. Exits with 0 if this project has the same loss, at the T and
+    alpha that are printed, and with 3 otherwise.
 
     Example: kd-sweeps check-loss ./train.py:loss_fn_kd --alpha 0.9
     """

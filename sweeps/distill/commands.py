@@ -22,7 +22,8 @@ data_commands.add_typer(data_app, name="data")
 def export(
     name: SweepName,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="File: .keras, or .npz of logits; --to: a folder.")
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="File: .keras, or .npz for logits; with --to, a folder."),
     ],
     to: Annotated[
         str | None, typer.Option(metavar="TRACKER", help="Export every training as a run instead: mlflow, wandb.")
@@ -38,10 +39,10 @@ def export(
 ) -> None:
     """Write the best student, a teacher's logits, or runs.
 
-    The student was trained at the best (T, alpha); it takes uint8 images (values 0 to 255) and gives logits;
-    keras.saving.load_model reads it, without this package. Logits are the teacher of another sweep, or on another
-    machine: --teacher logits:FILE.npz. With --to, each finished training is a run in that folder, for MLflow's page or
-    for wandb sync; nothing is sent.
+    The student was trained at the best (T, alpha). It takes uint8 images (values 0 to 255) and returns logits;
+    keras.saving.load_model reads it without this package. Exported logits can be the teacher of another sweep:
+    --teacher logits:FILE.npz. With --to, each finished training becomes a run in that folder, for MLflow's page or
+    wandb sync; nothing is uploaded.
 
     Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o logits.npz;
     kd-sweeps export mnist-kd --to mlflow -o runs

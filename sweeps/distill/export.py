@@ -105,7 +105,7 @@ class TeacherLogits:
 def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> TeacherLogits:
     """Return the logits of the teacher of a role, such as "source".
 
-    Raises NoResultsYet before it is trained, SweepError if the dataset here is another one, BlobCorrupt.
+    Raises NoResultsYet before it is trained, SweepError if the dataset differs here, BlobCorrupt.
     """
     spec = of_distillation(stored_spec(sweep))
     if role not in spec.roles:

@@ -225,7 +225,7 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
 def _tried(name: str, classes: int) -> Loss:
     if not code.is_there(name):
         raise SpecError(f"{_LOSS_KEY}: got {name!r}; {missing(name)}")
-    require("keras", "a loss of your own")
+    require("keras", "your own loss")
     check = child_jobs.check_users_loss
     try:
         tried: Loss = run_in_subprocess(check, name, classes, on_step=lambda: None, seconds=LOSS_S)
@@ -247,7 +247,7 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
         jobs.setdefault((name, data.input_shape, data.classes), key)
     if not jobs:
         return
-    require("keras", "a model of your own")
+    require("keras", "your own model")
     begun: list[int] = []
     try:
         run_in_subprocess(

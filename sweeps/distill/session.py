@@ -258,7 +258,7 @@ class KdTrainer:
             dataset, data = self.dataset(role), teacher.facts.get("data")
             if data is None or data["split_hash"] != dataset.split_hash:
                 raise SweepError(
-                    f"the teacher saw other {dataset.name} training images than this worker has; "
+                    f"the teacher saw different {dataset.name} training images from this worker's; "
                     "its logits would be misaligned"
                 )
             views = views_of(self.spec.role(role))

@@ -231,7 +231,7 @@ class KdSpec(Spec):
         for part in self.parts:
             if part.augment == "flip-crop" and part.dataset in _WRITTEN:
                 raise ValueError(
-                    f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
+                    f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is not a digit"
                 )
         if self.targets and AUTOKERAS in self.transfer.target_arms and AUTOKERAS not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS}, so baselines.methods must have it, too")

@@ -82,7 +82,7 @@ def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
     """Return why the two cannot be compared on a dataset for any seeds, or ""."""
     mine, theirs = first.spec.kind.content(first.spec, role), second.spec.kind.content(second.spec, other)
     if mine and theirs and mine != theirs:
-        return "not compared: other images under the same name"
+        return "not compared: different images under the same name"
     for findings, its_role in ((first, role), (second, other)):
         if "best" not in findings.spec.arms(its_role):
             return f"not compared: {findings.name} trains no best there"

@@ -199,7 +199,7 @@ def _baseline(runs: Runs, named: str) -> str:
         ):
             if len(like) == 1:
                 return like[0]
-        raise SpecError(f"--baseline: got {named!r}, which is no setting; settings: {listed(settings)}")
+        raise SpecError(f"--baseline: got {named!r}, which is not a setting; settings: {listed(settings)}")
     for usual in forms.BASELINE:
         like = [name for name in settings if usual in _words(name)]
         if len(like) == 1:

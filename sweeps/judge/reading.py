@@ -149,7 +149,7 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
     if len(unknown) == 1:
         return unknown[0]
     raise SpecError(
-        f"{table.source}: no column is known as a score; a row is one run, so name it with --score, of"
+        f"{table.source}: no column is recognised as a score; a row is one run, so name it with --score, of"
         f" {listed(unknown)}"
     )
 

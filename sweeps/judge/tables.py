@@ -133,7 +133,7 @@ def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[TextR
             begins = reader.line_num + 1
     except csv.Error as error:
         raise UnreadableRuns(
-            f"{source}, line {begins}: no CSV: {error}; a quote is not closed or not doubled"
+            f"{source}, line {begins}: not CSV: {error}; a quote is not closed or not doubled"
         ) from None
     except UnicodeDecodeError as error:
         raise UnreadableRuns(

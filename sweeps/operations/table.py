@@ -222,7 +222,7 @@ FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
     path="sweeps/{name}/findings",
     run=_findings,
 )
-PAUSE = _counting("pause", "Start no more tasks; running tasks finish. Returns how many are running.")
+PAUSE = _counting("pause", "Start no new tasks; running tasks finish. Returns how many are running.")
 RESUME = _counting("resume", "Resume a paused or cancelled sweep where it stopped. Returns how many tasks are left.")
 CANCEL = _counting("cancel", "Stop all workers of a sweep on all machines. Returns how many tasks were cancelled.")
 EXTEND: Operation[ExtendArgs, Extended] = Operation(

@@ -48,5 +48,5 @@ def differing(numerics: Iterable[str]) -> str:
     """Return the warning that more than one kind of machine trained."""
     return (
         f"numerics differ: the workers have the fingerprints {', '.join(numerics)}, so their trainings round"
-        " differently, and another run of this spec may end with other digits"
+        " differently, and another run of this spec may end with different digits"
     )

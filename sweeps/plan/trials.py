@@ -92,7 +92,7 @@ def _draw(sweep: SweepRecord) -> Draw:
     try:
         spec = as_it_stands(sweep)
     except SweepError as error:
-        raise StorageError(f"trials of {sweep.name} cannot be drawn here: {error}") from error
+        raise StorageError(f"trials of {sweep.name} cannot be added to the dashboard here: {error}") from error
     return lambda row: trial_of(spec, row)
 
 

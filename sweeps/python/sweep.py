@@ -354,7 +354,7 @@ class Sweep:
             return write(self._ask(FINDINGS), where)
 
     def pause(self) -> int:
-        """Start no more tasks; return how many are running and will finish."""
+        """Start no new tasks; return how many are running and will finish."""
         from sweeps.operations.table import PAUSE
 
         return self._ask(PAUSE).tasks

@@ -21,7 +21,7 @@ from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
 STATES = ("working", "idle", "vanished", "stopped", "ended")  # of workers
-_MANY_UNDRAWN, _LONG_UNDRAWN_S = 10, 60.0  # attempts, seconds: below both a mirror is about to draw them
+_MANY_UNDRAWN, _LONG_UNDRAWN_S = 10, 60.0  # attempts, seconds: below both a mirror is about to add them
 KEEP = (*identity.KEEP, "numerics")  # keys read of an outcome
 # Weight of the spec's estimate, as a fraction of the whole work: measured times weigh as much once that fraction is
 # done. In five recorded sweeps the time left rose by at most 0.46 of the sweep's duration, without it by 2.5.
@@ -297,7 +297,7 @@ class Status:
     those without one, vanished ones included. fraction: ended part of the work, in [0, 1]; 1 once every task has ended,
     so of an active sweep once it is finished. shares: of each stage in the whole work.
     seconds_left: an estimate, None if unknown. problems: see `failures`. undrawn: attempts that ended a while ago
-    and are not in the dashboard; 0 if a mirror is about to draw them. smoke_test: see `Spec.is_smoke_test`.
+    and are not in the dashboard; 0 if a mirror is about to add them. smoke_test: see `Spec.is_smoke_test`.
     """
 
     sweep: str

@@ -121,7 +121,7 @@ def _last(lines: list[str], count: int | None) -> list[str]:
 
 
 def _added(before: list[str], now: list[str]) -> list[str]:
-    """Return the lines of now after the end of before; its first lines may have been dropped meanwhile."""
+    """Return the lines of `now` after the end of `before`; its first lines may have been dropped meanwhile."""
     for start in range(len(before)):
         if now[: len(before) - start] == before[start:]:
             return now[len(before) - start :]

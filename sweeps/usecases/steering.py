@@ -26,7 +26,7 @@ from sweeps.workers.attempt import cap_of
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
-    """Start no more tasks; return how many are running and will finish."""
+    """Start no new tasks; return how many are running and will finish."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"nothing to pause: {name} is cancelled")

@@ -175,7 +175,7 @@ def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> Non
     assert json.loads(run(base / "kd-sweeps", "judge", "runs.csv", "-f", "json", folder=folder).stdout)["rows"] == 8
     for words, what, extra in (
         (("judge", "runs.csv", "-o", "page"), "judge --output", "report"),
-        (("judge", "sqlite:///kd-sweeps.db"), "judge of Optuna studies", "train"),
+        (("judge", "sqlite:///kd-sweeps.db"), "judging Optuna studies", "train"),
     ):
         line = f"kd-sweeps: {what} needs more packages: pip install 'kd-sweeps[{extra}]'\n"
         assert run(base / "kd-sweeps", *words, folder=folder, codes=(2,)).stderr == line

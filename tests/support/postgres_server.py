@@ -30,7 +30,7 @@ class PostgresServer:
     """A server in `folder`, which must be empty or missing; `start` starts it.
 
     Args:
-        max_connections: of all roles together; `ROLE`, which is no superuser, gets three fewer.
+        max_connections: of all roles together; `ROLE`, which is not a superuser, gets three fewer.
         settings: further lines of postgresql.conf.
     """
 

@@ -21,7 +21,7 @@ Archive = Annotated[Path, typer.Argument(metavar="FILE", help="File written by k
 def storage_upgrade(storage: Storage = None) -> None:
     """Upgrade a storage made by an older kd-sweeps.
 
-    Keeps a copy of an SQLite file beside it. Refused while workers are running.
+    Keeps a copy of the old SQLite file. Refused while workers are running.
     """
     from storage.db.upgrade import upgrade
 
@@ -68,7 +68,7 @@ def import_archive(
 ) -> None:
     """Import an archived sweep into a storage.
 
-    Its studies are created again, so that every command works as before. Tasks that were running are queued.
+    Recreates its studies, so that every command works as before. Queues tasks that were running.
 
     Example: kd-sweeps import mnist-kd.kdsweep --as theirs
     """
@@ -88,8 +88,8 @@ def import_archive(
 def verify(file: Archive) -> None:
     """Recompute what an archive claims, and compare.
 
-    Recomputes selections, verdict, answer hash and blobs from its contents. Exits 1 if anything differs. Needs no
-    storage. Seconds and latencies cannot be recomputed.
+    Recomputes selections, verdict, answer hash and blobs from its contents. Exits with 1 if anything differs.
+    Needs no storage. Seconds and latencies cannot be recomputed.
     """
     from sweeps.contrib.archive.verify import UNPROVEN, verify
 

@@ -95,7 +95,7 @@ class Archive:
         self.lines = SweepLines(**lines | {"sweep": lines["sweep"][0]})
         self.lines.check()
         if self.manifest.sweep != self.lines.sweep.name:
-            raise ArchiveBroken(f"{_MANIFEST} names sweep {self.manifest.sweep!r}, sweep.jsonl another one")
+            raise ArchiveBroken(f"{_MANIFEST} names sweep {self.manifest.sweep!r}, sweep.jsonl a different one")
 
     def sha256(self, name: str) -> str:
         """Compute the SHA-256 of a file of lines, such as "tasks.jsonl"."""

@@ -54,7 +54,7 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
 
 
 def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
-    """Import an archived sweep into a storage, under its own name or another one, and create its studies again.
+    """Import an archived sweep into a storage, under its own or another name, and create its studies again.
 
     Its row is the commit point, as in `create`: an import that is killed earlier leaves no sweep, and the next one
     replaces the studies that it left. Running tasks are queued again.

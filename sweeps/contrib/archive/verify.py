@@ -272,7 +272,7 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[Trial]:
     """Return the trials of a study in the order of their numbers, which they keep.
 
     A number without an attempt was a trial of another tool, or of a worker that died before it saved the number; a
-    failed trial takes its place. Of two attempts with one number, the later began in a study that was created again.
+    failed trial takes its place. Of two attempts with one number, the later began in a recreated study.
     """
     tasks = {task.key: task for task in lines.tasks}
     numbered: dict[int, AttemptLine] = {}

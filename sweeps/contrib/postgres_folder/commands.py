@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer()
-database_app = typer.Typer(help="Run a Postgres of your own in a folder, without root.", no_args_is_help=True)
+database_app = typer.Typer(help="Run your own Postgres in a folder, without root.", no_args_is_help=True)
 app.add_typer(database_app, name="database")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the database; start creates it.")]
@@ -29,10 +29,10 @@ def database_start(
         str | None, typer.Option(metavar="N", help="Port (default: the next free one from 5432, or the previous one).")
     ] = None,
 ) -> None:
-    """Start a database; print the line to type.
+    """Start a database; print the line that connects to it.
 
-    That line lets this shell use it. It runs until `database stop` and requires a password, which is in DIR/url.
-    Starting it again changes nothing.
+    Evaluate that line to use the database in this shell. The database runs until `database stop` and requires a
+    password, which is in DIR/url. Starting it again changes nothing.
 
     Example: eval "$(kd-sweeps database start db)"
     """
@@ -63,7 +63,7 @@ def database_stop(folder: Folder) -> None:
 def database_status(folder: Folder) -> None:
     """Print the address of a running database.
 
-    Exits 1 if it is not running.
+    Exits with 1 if it is not running.
     """
     from sweeps.contrib.postgres_folder import folder as databases
 

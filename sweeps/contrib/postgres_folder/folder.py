@@ -155,7 +155,7 @@ def status(folder: Path) -> Database:
 
 def _refuse_others(folder: Path) -> None:
     if not str(folder).isprintable():  # a line break would end a line in the files of Postgres
-        raise SpecError(f"got {str(folder)!r}; the name of the folder may not have line breaks or control characters")
+        raise SpecError(f"got {str(folder)!r}; the name of the folder must not have line breaks or control characters")
     try:
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
@@ -182,7 +182,9 @@ def _locked(folder: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise SweepError(f"another command is running in {folder}; repeat this one when it has finished") from None
     except OSError as error:
-        raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder that you may write") from None
+        raise SweepError(
+            f"cannot write {error.filename}: {error.strerror}; name a folder that you can write to"
+        ) from None
 
 
 def _runs(folder: Path, before: _Stored, programs: Programs) -> bool:

@@ -15,18 +15,20 @@ from sweeps.extensions import require
 app = typer.Typer()
 dashboard_app = typer.Typer()  # --help lists it before data and serve
 
-Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")]
+Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 picks a free one.")]
 
 
 @app.command()
 def serve(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sweeps to serve.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Serve all sweeps, new ones included.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on; other ones need tokens.")] = "127.0.0.1",
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Sweeps to serve.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Serve all sweeps, including new ones.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but the default needs tokens.")] = "127.0.0.1",
     port: Port = "8080",
     tokens: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Lines ROLE TOKEN (viewer, operator, worker); else KD_SWEEPS_TOKENS."),
+        typer.Option(
+            metavar="FILE", help="File of ROLE TOKEN lines (viewer, operator, worker); else KD_SWEEPS_TOKENS."
+        ),
     ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Accept specs that name Python code, package.module:build.")
@@ -35,7 +37,7 @@ def serve(
 ) -> None:
     """Serve sweeps to a team over HTTP.
 
-    Queries, commands, metrics, web pages and optuna-dashboard. With --all, the storage is created if it does not exist.
+    Serves queries, commands, metrics, web pages and optuna-dashboard. With --all, creates the storage if needed.
 
     Example: kd-sweeps serve --all --tokens tokens.txt --host 0.0.0.0
     """

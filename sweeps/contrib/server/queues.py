@@ -221,7 +221,7 @@ class Queue:
 
     def put(self, args: work.BlobArgs, data: bytes) -> None:
         if hashlib.sha256(data).hexdigest() != args.digest:
-            raise SweepError(f"blob {args.digest[:12]}: its bytes have another SHA-256")
+            raise SweepError(f"blob {args.digest[:12]}: its bytes have a different SHA-256")
         if not self.keep(args):
             artifacts.put(self._engine, data)
 

@@ -153,7 +153,7 @@ async def follower(request: Request) -> AsyncIterator[None]:
 
 @dataclass(frozen=True)
 class _Look:
-    """A view with what it was made of: while that is the same, only what workers do is read again."""
+    """A view with its inputs: while they are the same, only what workers do is read again."""
 
     sweep: SweepRecord
     spec: Spec

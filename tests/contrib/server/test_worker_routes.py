@@ -137,7 +137,7 @@ def test_files_need_a_running_attempt_and_are_limited_in_size_and_number(
 
     assert put(b"one") == (204, "")
     assert put(b"one") == (204, ""), "a repeated upload"
-    assert put(b"two", "0" * 64)[1] == "blob 000000000000: its bytes have another SHA-256"
+    assert put(b"two", "0" * 64)[1] == "blob 000000000000: its bytes have a different SHA-256"
     assert put(b"two", "../x")[0] in (404, 405, 422)
     assert put(b"two", query=query.replace("worker=w", "worker=v"))[1].endswith("is not running on v")
     assert put(b"x" * 5_001)[1] == "a file may have at most 5,000 bytes here"

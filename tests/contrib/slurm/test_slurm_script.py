@@ -44,7 +44,7 @@ def test_what_a_launch_sets_itself_is_refused_in_one_line(word: str, name: str) 
     [
         *((words, "allowed: options of sbatch, for example -- --partition=main")  # sbatch would take it for the script
           for words in (["main"], ["--partition=main", "job.sh"], ["-p", "main", "job.sh"])),
-        (["--comment=a\nrm -rf x"], "may not have line breaks"),  # the rest would be a command
+        (["--comment=a\nrm -rf x"], "must not have line breaks"),  # the rest would be a command
     ],
 )  # fmt: skip
 def test_an_argument_that_is_not_an_sbatch_option_is_refused(options: list[str], message: str) -> None:

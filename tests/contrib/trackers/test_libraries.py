@@ -89,7 +89,7 @@ def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path)
     steps = client.get_metric_history(first.info.run_id, "epoch_val_accuracy")
     assert [(step.step, step.value) for step in steps] == [(1, 0.5), (3, 0.75)]
     assert (first.info.start_time, first.info.end_time) == (1_700_000_000_250, 1_700_000_002_500)
-    with pytest.raises(Exception, match="has an experiment s of another spec"):
+    with pytest.raises(Exception, match="has an experiment s of a different spec"):
         trackers.write_mlflow(mlflow, "s", "0" * 64, [run()], tmp_path)
 
 

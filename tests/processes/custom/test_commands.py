@@ -111,7 +111,7 @@ def test_the_folder_of_code_relocates_the_program_and_nothing_else(
     custom = trainer(tmp_path, '#!/bin/sh\necho \'{"validation": 0.25}\' > "$1"\n', "{out}")
     (tmp_path / "code").mkdir()
     (tmp_path / "program").rename(tmp_path / "code" / "program")
-    (tmp_path / "code" / "result.json").write_text("a result that is no result", encoding="utf-8")
+    (tmp_path / "code" / "result.json").write_text("text that is not a result", encoding="utf-8")
     monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path / "code"))
     assert custom.train(SEARCH, Steps()).score == 0.25
 

@@ -124,7 +124,7 @@ class _Drawing:
         order = sorted(self._trials, key=lambda task: (task.state == "running", task.score or -math.inf))
         dots = [self._dot(task, confirmed.get(Point.of(task.params), ())) for task in order]
         searched = {Point.of(task.params) for task in self._trials}
-        for task in self._confirms:  # a default raced with what was searched, and what is trained again just now
+        for task in self._confirms:  # a default that competes with the searched points, and points being retrained now
             point = Point.of(task.params)
             if task.state == "running":
                 dots.append(self._dot(task, ()))
@@ -147,7 +147,7 @@ class _Drawing:
 
     def _place(self, task: TrialRecord, point: Point) -> tuple[float, float]:
         if len(self._axes) == _PLANE:
-            # A default may lie outside of what is searched: it is drawn at the edge.
+            # A default may lie outside the search space: it is drawn at the edge.
             x, y = (min(max(part.fraction(float(point[name])), 0.0), 1.0) for name, part in self._axes.items())
             return 100 * x, 100 * (1 - y)
         same = (self._order[other.id] for other in self._trials if other.params == task.params)

@@ -247,8 +247,8 @@ BUILT = [
 ]
 DECORATOR = r"@keras\.saving\.register_keras_serializable\(\)"
 SAVED = "cannot be saved and loaded again:"
-SEEDED = "has other initial weights when it is built again with the same seed"
-NOISY = "gives other logits in training though all of its variables are the same"
+SEEDED = "has different initial weights when it is rebuilt with the same seed"
+NOISY = "gives different logits in training though all of its variables are the same"
 CHECKED = [
     ("lambda_layer", f"{SAVED} its layer 'lambda.*' is a keras.Lambda; build it from Keras' layers"),
     ("plain", f"{SAVED} its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
@@ -256,7 +256,7 @@ CHECKED = [
     ("local", f"{SAVED} its layer 'local.*Local; write {DECORATOR} above class Local, outside of any function$"),
     ("holds", rf"{SAVED} NotImplementedError: Object Holds was created .* must override `get_config\(\)`"),
     ("subclassed", f"{SAVED} its layer 'subclassed.*Subclassed; write {DECORATOR} above class Subclassed$"),
-    ("forgets", "gives other logits when it is saved and loaded again: make every weight"),
+    ("forgets", "gives different logits when it is saved and loaded again: make every weight"),
     ("of_the_second", SEEDED),
     ("of_no_seed", SEEDED),
     ("of_the_count", SEEDED),

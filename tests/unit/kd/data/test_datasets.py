@@ -187,7 +187,7 @@ BAD = {
     "pixels beyond 255": (floats(256.0), r"x_train is float64 from 0 to 256; images must be whole numbers 0\.\.255"),
     "pixels below 0": (floats(-0.5), r"from -0\.5 to 1; images must be"),
     "pixels beyond 1 that are not whole": (floats(1.5), r"from 0 to 1\.5; images must be"),
-    "pixels that are no number": (floats(np.nan), "x_train has NaN or infinite pixels"),
+    "pixels that are not numbers": (floats(np.nan), "x_train has NaN or infinite pixels"),
     "pixels of 16 bits": (
         {key: array.astype(np.uint16) * (257 if key[0] == "x" else 1) for key, array in made_up().items()},
         r"x_train is uint16 from \d+ to 65535",
@@ -197,7 +197,7 @@ BAD = {
         "x_train is complex128; images must be uint8",
     ),
     "labels with halves": (with_(y_train=np.arange(60) % 3 + 0.5), r"y_train has label 0\.5; labels must be whole"),
-    "labels that are no number": (with_(y_train=np.full(60, np.nan)), "y_train has NaN or infinite labels"),
+    "labels that are not numbers": (with_(y_train=np.full(60, np.nan)), "y_train has NaN or infinite labels"),
     "labels of words": (with_(y_train=np.array(["cat"] * 60)), "y_train is <U3; labels must be whole numbers"),
     "soft labels": (with_(y_train=np.full((60, 3), 1 / 3)), r"y_train has label 0\.333333; .* or one-hot"),
     "boolean labels": (with_(y_train=np.zeros(60, bool)), "labels must be integers"),

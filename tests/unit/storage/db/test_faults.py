@@ -201,7 +201,7 @@ def test_a_value_too_big_for_sqlite_gives_a_one_line_error(tmp_path: Path) -> No
         with read(engine) as connection:
             driver: Any = connection.connection.driver_connection
             driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # the pool hands out this connection again
-        with pytest.raises(StorageError, match=r"x.db cannot hold this: string or blob too big; one row of SQLite"):
+        with pytest.raises(StorageError, match=r"x.db cannot hold this: string or blob too big; a row of SQLite"):
             artifacts.put(engine, b"x" * 20_000)
 
 

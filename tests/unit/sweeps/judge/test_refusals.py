@@ -51,7 +51,7 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
         2,
         ["every run is its own setting", "--setting", "columns: kind"],
     ),
-    "open quote": (b'setting,seed,acc\nbase,0,1\n"b,0,1\n', 1, ["line 3: no CSV", "a quote is not closed"]),
+    "open quote": (b'setting,seed,acc\nbase,0,1\n"b,0,1\n', 1, ["line 3: not CSV", "a quote is not closed"]),
     "latin": (b"setting,seed,acc\nb\xe9,0,1\n", 1, ["is not UTF-8", "0xe9", "iconv -f LATIN1 -t UTF-8"]),
     "utf-16": (HEAD.encode("utf-16"), 1, ["is UTF-16", "iconv"]),
     "excel": (b"PK\x03\x04rest", 1, ["Excel", "CSV UTF-8"]),

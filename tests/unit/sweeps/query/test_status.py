@@ -77,7 +77,7 @@ def test_trials_that_have_not_been_drawn_for_long_are_counted(tmp_path: Path, mo
         monkeypatch.setattr("sweeps.query.status._LONG_UNDRAWN_S", seconds)
         with open_sweep(url, "s") as (engine, sweep):
             assert status(engine, sweep).undrawn == number
-    line = f"{number} trials are not in the dashboard yet; to draw them: kd-sweeps reap s"
+    line = f"{number} trials are not in the dashboard yet; to add them: kd-sweeps reap s"
     assert line in describe_status(replace(RUNNING, undrawn=number))
 
 

@@ -86,7 +86,7 @@ def test_a_change_changes_the_fingerprint_and_is_listed_in_the_difference() -> N
         ({"outer.trials": 0, "outer.rounds": [[11, 1]]}, ["outer.rounds begins with 11", "search.trials (10)"]),
         ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the previous one; got [2, 3]"]),
         ({"outer.rounds": [[3, 0]]}, ["outer.rounds", "got 0", "1 or more"]),
-        ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
+        ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is not a digit"]),
         ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
         ({"target2.dataset": "digits"}, ["target2.teacher is missing"]),
         ({"target2.images": 1}, ["target2.dataset is missing"]),
@@ -95,7 +95,7 @@ def test_a_change_changes_the_fingerprint_and_is_listed_in_the_difference() -> N
             ["source.dataset, target.dataset and target2.dataset", "differ"],
         ),
         ({"target2": ROLE | {"trials": 1}}, ["unknown key 'target2.trials'", "dataset, images"]),
-        ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),
+        ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is not a digit"]),
         ({"target3": ROLE}, ["target3 without target2"]),
         ({"target4": ROLE}, ["unknown key 'target4'", "target3"]),
         # Counts are bounded, and lists of names have no duplicates.

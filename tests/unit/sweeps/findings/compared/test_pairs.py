@@ -119,7 +119,7 @@ def test_datasets_of_one_name_with_different_images_are_not_compared(findings: d
         return replace(findings[name], spec=override(findings[name].spec, {"source.content_hash": digest * 64}))
 
     (pair, _) = pairs([with_images("base", "e"), with_images("worse", "f")])
-    assert (pair.dataset, pair.why) == ("digits", "not compared: other images under the same name")
+    assert (pair.dataset, pair.why) == ("digits", "not compared: different images under the same name")
     (pair, _) = pairs([with_images("base", "e"), with_images("worse", "e")])
     assert pair.why == ""
 
