@@ -282,7 +282,12 @@ class Mirror:
         for stage in _stages(self.engine, sweep.id, begun_s):
             try:
                 number += self._draw_stage(sweep, stage, begun_s, until)
-            except (StudyMissing, StudyMixed, RecordBroken, ParametersRefused) as error:
+            except StorageError as error:
+                # A trial may exist whose number could not be stored: the next round looks at all of the study.
+                for known in (self._next, self._strays):
+                    known.pop(study_name(sweep.name, stage), None)
+                if not isinstance(error, StudyMissing | StudyMixed | RecordBroken | ParametersRefused):
+                    raise
                 fault = error
         if fault is not None and not number:
             raise fault

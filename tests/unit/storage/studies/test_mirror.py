@@ -1,6 +1,7 @@
 """storage.studies.mirror: one trial for each attempt, after crashes, stops and deleted studies."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -350,3 +351,17 @@ def test_a_mirror_without_time_left_still_draws_one_trial(studies: Studies, engi
     mirror = mirror_of(studies)
     assert mirror.look(sweep_of(studies), most_s=0.0) == 1
     assert mirror.complete(sweep_of(studies)) == 10
+
+
+def test_a_trial_whose_number_could_not_be_stored_is_found_by_the_same_mirror(
+    studies: Studies, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(engine, begun(engine, new_sweep(engine, number=1)))
+    mirror = mirror_of(studies)
+    with monkeypatch.context() as patched:
+        patched.setattr("storage.studies.mirror._store", Mock(side_effect=StorageError("the disk is full")))
+        with pytest.raises(StorageError, match="full"):
+            mirror.look(sweep_of(studies))
+    assert states(studies) == ["COMPLETE"]
+    assert mirror.complete(sweep_of(studies)) == 1
+    assert states(studies) == ["COMPLETE"]
