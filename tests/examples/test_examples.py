@@ -31,8 +31,9 @@ import importlib, json, sys
 
 module, options = importlib.import_module(sys.argv[1]), json.loads(sys.argv[2])
 sweep = module.main("sqlite:///a.db", **options)
-done = [count.done for count in sweep.status.stages.values()]
-print(json.dumps([sum(done), sweep.best.temperature, dict(sweep.best.more)]))
+stages = {stage: count.done for stage, count in sweep.status.stages.items() if count.total}
+assert all(count.done == count.total for count in sweep.status.stages.values()), sweep.status.stages
+print(json.dumps([stages, sweep.best.temperature, dict(sweep.best.more)]))
 """
 
 
@@ -57,8 +58,9 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    tasks, temperature, more = json.loads(result.stdout.splitlines()[-1])
-    assert tasks == 7, "a teacher, two trials, one to confirm, two arms, one measurement"
+    stages, temperature, more = json.loads(result.stdout.splitlines()[-1])
+    assert set(stages) == {"teachers", "search", "confirm", "transfer", "measure"}
+    assert (stages["search"], stages["transfer"]) == (2, 2), "two trials and two arms"
     assert 1 <= temperature <= 20
     assert list(more) == (["beta"] if name == "own_data_and_loss" else [])
 
