@@ -16,6 +16,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -241,7 +242,8 @@ def started(function: Callable[..., Any], *arguments: Any, group: bool = False) 
 
         atexit.register(kill)  # an exiting process waits for its children, and the child waits for it
         try:
-            yield Child(process, ours, our_job)
+            with _killed_with_this_process(process.pid or 0) if group else contextlib.nullcontext():
+                yield Child(process, ours, our_job)
         finally:
             kill()
             atexit.unregister(kill)
@@ -250,6 +252,23 @@ def started(function: Callable[..., Any], *arguments: Any, group: bool = False) 
             ours.close()
             if not handing.is_alive():
                 our_job.close()
+
+
+@contextmanager
+def _killed_with_this_process(group: int) -> Iterator[None]:
+    """Let a shell kill a process group when this process dies within the block.
+
+    The leader of the group cannot: Linux kills it in the same moment, and the programs that it started would go on.
+    """
+    command = ["/bin/sh", "-c", f"read line; kill -s KILL -- -{group}"]  # read ends when no process can write
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(  # in a session of its own: a launch kills the group of this process
+        command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True
+    ) as shell:
+        try:
+            yield
+        finally:
+            shell.kill()
 
 
 def _death(code: int | None) -> SubprocessFailed:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -58,6 +59,11 @@ def sleep(report: Report, numbers: Path | None) -> None:
 
 def sleep_in_a_grandchild(report: Report, numbers: Path) -> None:
     run_in_subprocess(sleep, numbers, on_step=ignore_step)
+
+
+def wait_for_a_program(report: Report, numbers: Path) -> None:
+    with subprocess.Popen(["sleep", "600"]) as program:
+        numbers.write_text(f"{os.getpid()} {program.pid}\n")
 
 
 def print_much(report: Report) -> int:

@@ -97,18 +97,24 @@ def test_an_exception_of_on_step_ends_a_child_even_if_frozen_before_it_reads_its
     wait_until_gone(frozen[0])
 
 
-def test_no_descendant_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
-    program = tmp_path / "parent.py"
-    program.write_text(
-        "import sys, pathlib\n"
-        "from kd.tools.processes import run_in_subprocess\n"
-        "from tests.processes.kd.children import ignore_step, sleep_in_a_grandchild\n"
-        "if __name__ == '__main__':\n"
-        "    run_in_subprocess(sleep_in_a_grandchild, pathlib.Path(sys.argv[1]), on_step=ignore_step)\n"
-    )
+_WAITS = """
+import sys
+from pathlib import Path
+from kd.tools.processes import started
+from tests.processes.kd import children
+
+if __name__ == "__main__":
+    with started(getattr(children, sys.argv[1]), Path(sys.argv[2]), group=sys.argv[1] == "wait_for_a_program") as child:
+        child.result(on_step=children.ignore_step)
+"""
+
+
+@pytest.mark.parametrize("function", ["sleep_in_a_grandchild", "wait_for_a_program"])
+def test_no_descendant_outlives_a_parent_killed_with_kill_9(tmp_path: Path, function: str) -> None:
+    program, numbers = tmp_path / "parent.py", tmp_path / "numbers"
+    program.write_text(_WAITS)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    numbers = tmp_path / "numbers"
-    parent = subprocess.Popen([sys.executable, str(program), str(numbers)], env=environment)
+    parent = subprocess.Popen([sys.executable, str(program), function, str(numbers)], env=environment)
     wait_until(lambda: numbers.exists() and numbers.read_text().endswith("\n"), "no child sleeps", 30)
     sleeping = [int(number) for number in numbers.read_text().split()]
     assert all(map(is_alive, sleeping))
