@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -27,7 +28,8 @@ _TOGETHER = re.compile(
 def program() -> str:
     """Return the name by which this program was called, for suggested commands."""
     called = sys.argv[0]
-    return called if called.endswith("kd-sweeps") and os.sep in called and not os.path.isabs(called) else "kd-sweeps"
+    is_typed = called.endswith("kd-sweeps") and os.sep in called and not os.path.isabs(called)
+    return shlex.quote(called) if is_typed else "kd-sweeps"
 
 
 def say(text: str) -> None:
@@ -66,8 +68,7 @@ def columns() -> int | None:
 def wrap(text: str, width: int | None) -> str:
     """Return the text with long lines wrapped between words.
 
-    Continuation lines are indented to the text after the labels, as in "verdict  a long sentence". A comment after a
-    command moves below it.
+    Continuation lines are indented to the text after the labels, as in "verdict  a long sentence".
 
     Args:
         width: None returns the text unchanged, for programs that read it line by line.
@@ -79,11 +80,7 @@ def _broken(line: str, width: int) -> list[str]:
     if len(re.sub(r"\x1b\[\d+m", "", line)) <= width:  # without colour codes
         return [line]
     label = re.match(r" *(?:\S+ {2,}){0,2}", line)
-    indent = " " * (len(label[0]) if label else 0)
-    command, is_commented, comment = line.partition(" # ")
-    if is_commented:
-        return [command.rstrip(), *wrapped(comment, width, first=f"{indent}  # ", then=f"{indent}  # ")]
-    return wrapped(line, width, then=indent)
+    return wrapped(line, width, then=" " * (len(label[0]) if label else 0))
 
 
 def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[str]:

@@ -53,10 +53,10 @@ def test_no_line_breaks_inside_a_command_or_between_a_number_and_its_unit() -> N
     assert max(map(len, wrapped(f"kd-sweeps report {'s' * 20} --output DIR", 40))) <= 40, "a long command breaks to fit"
 
 
-def test_a_wrapped_comment_stays_a_comment() -> None:
-    assert wrap("  kd-sweeps worker s --storage URL   # one more worker, in this folder", 40).split("\n") == [
+def test_a_command_after_its_purpose_is_wrapped_to_a_line_of_its_own() -> None:
+    assert wrap("  one more worker, in this folder: kd-sweeps worker s --storage URL", 40).split("\n") == [
+        "  one more worker, in this folder:",
         "  kd-sweeps worker s --storage URL",
-        "    # one more worker, in this folder",
     ]
 
 
