@@ -9,9 +9,9 @@ import sys
 import textwrap
 
 # Characters that control a terminal: C0 except newline and tab, DEL, C1, and those that reverse or hide text: direction
-# marks, zero-width spaces. The two codes of `grey` pass, and joiners of letters or emoji.
+# marks, zero-width spaces. The codes of `grey` and of Typer's green pass, and joiners of letters or emoji.
 _STEERING = re.compile(
-    r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
+    r"\x1b(?!\[(?:0|32|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
     r"\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 WIDTH = 100

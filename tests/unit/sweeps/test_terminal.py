@@ -72,6 +72,7 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
     )
     assert escape_control_chars("a\u202etxt.exe\u200b\ufeff") == "a\\u202etxt.exe\\u200b\\ufeff"
     assert escape_control_chars("\U0001f469\u200d\U0001f52c") == "\U0001f469\u200d\U0001f52c", "a joined emoji stays"
-    assert escape_control_chars("\x1b[90mgrey\x1b[0m") == "\x1b[90mgrey\x1b[0m", "our own colours stay"
+    colours = "\x1b[90mgrey\x1b[0m \x1b[32mof --install-completion\x1b[0m"
+    assert escape_control_chars(colours) == colours
     say("\x1b[2J")
     assert capsys.readouterr().err == "\\u001b[2J\n"

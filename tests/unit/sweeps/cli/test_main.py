@@ -262,7 +262,9 @@ def test_archive_and_import_print_what_they_did_and_what_to_type_next(kd_sweeps:
         "to check it: kd-sweeps verify s.kdsweep; to import it into another storage:"
         " kd-sweeps import s.kdsweep --storage URL"
     )
-    assert kd_sweeps("archive", "s", "-o", "s [1].kdsweep")[2].endswith("kd-sweeps import 's [1].kdsweep' --storage URL\n")
+    assert kd_sweeps("archive", "s", "-o", "s [1].kdsweep")[2].endswith(
+        "kd-sweeps import 's [1].kdsweep' --storage URL\n"
+    )
     code, out, err = kd_sweeps("import", "s.kdsweep", "--storage", "sqlite:///other.db", "--as", "theirs")
     assert (code, out) == (0, "")
     assert err.splitlines()[1].startswith("imported theirs: ")
