@@ -59,6 +59,13 @@ def test_every_option_that_is_typed_exists() -> None:
         assert given - commands[called] == set(), words
 
 
+def test_a_sweep_of_ones_own_training_says_which_difference_matters() -> None:
+    searching = [words for words in _typed() if "--space" in words]
+    assert len(searching) > 3
+    for words in searching:
+        assert re.search(r"--set (transfer\.margin=|trainer\.untreated\.)", " ".join(words)), words
+
+
 def test_which_command_has_a_line_for_every_command() -> None:
     spans = [shlex.split(span) for span in code_spans((DOCS / "which-command.md").read_text(encoding="utf-8"))]
     typed = [words for words in spans if words[0] == "kd-sweeps" and words[1] != "COMMAND"]
