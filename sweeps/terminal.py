@@ -3,15 +3,16 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
 
 # Characters that control a terminal: C0 except newline and tab, DEL, C1, and those that reverse or hide text: direction
-# marks, zero-width spaces. The two codes of `grey` pass, and joiners of letters or emoji.
+# marks, zero-width spaces. The codes of `grey` and of Typer's green pass, and joiners of letters or emoji.
 _STEERING = re.compile(
-    r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
+    r"\x1b(?!\[(?:0|32|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
     r"\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 WIDTH = 100
@@ -28,7 +29,8 @@ _TOGETHER = re.compile(
 def program() -> str:
     """Return the name by which this program was called, for suggested commands."""
     called = sys.argv[0]
-    return called if called.endswith("kd-sweeps") and os.sep in called and not os.path.isabs(called) else "kd-sweeps"
+    is_typed = called.endswith("kd-sweeps") and os.sep in called and not os.path.isabs(called)
+    return shlex.quote(called) if is_typed else "kd-sweeps"
 
 
 def say(text: str) -> None:
@@ -67,8 +69,7 @@ def columns() -> int | None:
 def wrap(text: str, width: int | None) -> str:
     """Return the text with long lines wrapped between words.
 
-    Continuation lines are indented to the text after the labels, as in "verdict  a long sentence". A comment after a
-    command moves below it.
+    Continuation lines are indented to the text after the labels, as in "verdict  a long sentence".
 
     Args:
         width: None returns the text unchanged, for programs that read it line by line.
@@ -80,11 +81,7 @@ def _broken(line: str, width: int) -> list[str]:
     if len(re.sub(r"\x1b\[\d+m", "", line)) <= width:  # without colour codes
         return [line]
     label = re.match(r" *(?:\S+ {2,}){0,2}", line)
-    indent = " " * (len(label[0]) if label else 0)
-    command, is_commented, comment = line.partition(" # ")
-    if is_commented:
-        return [command.rstrip(), *wrapped(comment, width, first=f"{indent}  # ", then=f"{indent}  # ")]
-    return wrapped(line, width, then=indent)
+    return wrapped(line, width, then=" " * (len(label[0]) if label else 0))
 
 
 def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[str]:

@@ -191,24 +191,27 @@ def _plan(
 
 
 def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
-    """Return the commands to type after `create`, each with a comment; none contains a password."""
+    """Return the commands to type after `create`, each after its purpose; none contains a password.
+
+    The purpose is no comment behind the command: an interactive zsh takes that for arguments.
+    """
     from storage.url import has_password, masked, sqlite_path
 
     if has_password(url):
         bare = replace(local(), storage="")
         return [
-            f"{bare.line('launch', name)}       # workers on this machine",
-            f"{bare.line('worker', name)}       # one more worker, wherever KD_SWEEPS_STORAGE holds this URL",
-            f"{bare.line('dashboard', name)}    # live page, with a link to optuna-dashboard",
+            f"workers on this machine: {bare.line('launch', name)}",
+            f"one more worker, wherever KD_SWEEPS_STORAGE holds this URL: {bare.line('worker', name)}",
+            f"live page, with a link to optuna-dashboard: {bare.line('dashboard', name)}",
         ]
     elsewhere = replace(local(), storage=masked(url))
     where = "on any machine"
     if url.get_backend_name() == "sqlite":
         where = "on this machine" if sqlite_path(url).is_absolute() else "in this folder"
     return [
-        f"{local().line('launch', name)}       # workers on this machine",
-        f"{elsewhere.line('worker', name)}   # one more worker, {where}",
-        f"{local().line('dashboard', name)}    # or: optuna-dashboard {quote(url.render_as_string())}",
+        f"workers on this machine: {local().line('launch', name)}",
+        f"one more worker, {where}: {elsewhere.line('worker', name)}",
+        f"live page: {local().line('dashboard', name)}; or: optuna-dashboard {quote(url.render_as_string())}",
     ]
 
 

@@ -1,6 +1,7 @@
 """Make a spec from options, and a spec to start from out of a function's arguments."""
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from sweeps.custom.spec import CustomSpec, is_number
@@ -38,7 +39,7 @@ def requested(request: "SpecRequest") -> CustomSpec:
         return override(request.base, options)
     space = [key for key in (*options, *request.keys) if key == "trainer.space" or key.startswith("trainer.space.")]
     if not space:
-        start = local().line("spec", f"--train {request.train or './train.py:train'} > my.toml")
+        start = local().line("spec", f"--train {quote(request.train or './train.py:train')} > my.toml")
         raise SpecError(
             f"nothing to search: give --space NAME=LOW:HIGH, for example --space alpha=0.0:1.0; or start with: {start}"
         )

@@ -1,6 +1,7 @@
 """Add the commands of a distillation: export students, logits and runs; list and download datasets."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -87,7 +88,7 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
     say(f"wrote {output}: logits of {images:,} training images of {teacher.dataset}, {classes} classes")
     say(f"{teacher.provenance}; validation accuracy {percent(teacher.val_accuracy):.2f} %")
     say(f"sha256 of the logits {teacher.sha256}")
-    say(f"to use it as a teacher: --teacher logits:{output}")
+    say(f"to use it as a teacher: --teacher {quote(f'logits:{output}')}")
 
 
 def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED, has_weights
@@ -166,7 +167,7 @@ def check_names(spec: KdSpec) -> None:
             if other != role and spec.role(other).content_hash == part.content_hash:
                 raise SpecError(
                     f"{other}.dataset and {role}.dataset hold the same images and labels; give two datasets, or search"
-                    f" on this one only: {local().line('create', 'NAME', f'--dataset {part.dataset}')}"
+                    f" on this one only: {local().line('create', 'NAME', f'--dataset {quote(part.dataset)}')}"
                 )
 
 

@@ -256,9 +256,9 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
     array = chosen.detach(range(count))
     return [
         f"submitted {number_of(count, 'worker')} as Slurm job {array}; the launch need not keep running. Next:",
-        f"  {local().line('status', name)}       # progress",
-        f"  {local().line('logs', name)}         # their logs",
-        f"  scancel {array}       # stop them; their tasks go back to the queue",
+        f"  progress: {local().line('status', name)}",
+        f"  their logs: {local().line('logs', name)}",
+        f"  stop them, and return their tasks to the queue: scancel {array}",
     ]
 
 

@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from kd.errors import CodeError, NotHere
@@ -145,9 +146,8 @@ def read(path: Path) -> Spec:
     try:
         values = values_of(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SpecError(
-            f"cannot read the spec {path}: {error.strerror}; make one with: {local().line('spec', f'quick > {path}')}"
-        ) from None
+        make = local().line("spec", f"quick > {quote(str(path))}")
+        raise SpecError(f"cannot read the spec {path}: {error.strerror}; make one with: {make}") from None
     except ValueError as error:
         raise SpecError(f"{path} is not TOML: {error} (a complete spec: {local().line('spec', 'quick')})") from None
     return parse(values, origin=str(path), new=True)

@@ -72,15 +72,15 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
         print(page.report(findings))
     say("\nNext:")
     is_kd = findings.spec.trainer.kind == KD
+    space = ", ".join(map(label, findings.spec.kind.space(findings.spec)))
     commands = {
-        local().line("best", name): f"the best {', '.join(map(label, findings.spec.kind.space(findings.spec)))}",
-        local().line("trials", name, "-f csv"): "all runs, for your own analysis",
-        local().line("dashboard", name): "live page, with a link to optuna-dashboard",
-        **({local().line("spec", "full > my.toml"): "a bigger sweep: edit, then create NAME my.toml"} if is_kd else {}),
+        f"the best {space}": local().line("best", name),
+        "all runs, for your own analysis": local().line("trials", name, "-f csv"),
+        "live page, with a link to optuna-dashboard": local().line("dashboard", name),
+        **({"a bigger sweep, to edit and create": local().line("spec", "full > my.toml")} if is_kd else {}),
     }
-    width = max(map(len, commands))
-    for command, why in commands.items():
-        say(f"{command:<{width}} # {why}")
+    for purpose, command in commands.items():
+        say(f"  {purpose}: {command}")
     if wide is not None:
         print(f"\n{brief.brief(findings, columns=wide, page=written)}")
     else:

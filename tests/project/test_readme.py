@@ -13,6 +13,7 @@ from sweeps.distill.presets import MINUTES, PRESETS
 from tests.support.docs import cli_reference
 from tests.support.pages import DOCS, all_text, code_spans, pages
 from tests.support.paths import REPOSITORY
+from tests.support.transcript import steps
 
 README = REPOSITORY / "README.md"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -26,24 +27,26 @@ def _commands() -> dict[str, set[str]]:
 
 
 def _lines() -> list[str]:
-    """Return every line of the shell blocks: commands and, in a console, their output."""
-    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", all_text(), flags=re.MULTILINE | re.DOTALL)
-    return [line.removeprefix("$ ") for block in blocks for line in block.replace("\\\n> ", "").splitlines()]
+    """Return every command of the pages: in shell blocks, in consoles without their here-documents, and in a text."""
+    text = all_text()
+    blocks = re.findall(r"^```(?:sh|bash)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.split("\n") if line]
+    lines += [re.sub(r"\\\n|<<'?END'?\n.*", "", step.command, flags=re.DOTALL) for step in steps(text)]
+    programs = r"(?:(?:\.venv/bin/)?kd-sweeps|curl|docker|export|install|kubectl|make|mlflow|pip|python|ray|uvx?|wandb)"
+    return lines + [span for span in code_spans(text) if re.match(rf"{programs} |--set ", span)]
 
 
 def _typed() -> list[list[str]]:
-    """Return every command line of ours in the shell blocks, as words."""
-    calls = [line for line in _lines() if re.match(r"(\.venv/bin/)?kd-sweeps ", line)]
-    return [shlex.split(re.split(r" [|>] | 2>&1|; ", line)[0], comments=True) for line in calls]
+    """Return every command line of ours, as words."""
+    calls = [line for line in _lines() if re.match(r"(\.venv/bin/)?kd-sweeps [a-z]", line)]
+    return [shlex.split(re.split(r" [|>] | 2>&1|; ", line)[0]) for line in calls]
 
 
 def test_every_command_exists_and_every_command_is_named() -> None:
     commands = {words.split()[0] for words in _commands()}
-    names = set(re.findall(r"`(?:\.venv/bin/)?kd-sweeps ([a-z]+(?:-[a-z]+)*)", all_text())) | {
-        words[1] for words in _typed()
-    }
-    assert names - commands == set()
-    assert commands - names == set()
+    named = {words[1] for words in _typed()}
+    assert named - commands == set()
+    assert commands - named == set()
 
 
 def test_every_option_that_is_typed_exists() -> None:
@@ -54,6 +57,13 @@ def test_every_option_that_is_typed_exists() -> None:
         ours = words[: words.index("--")] if "--" in words else words  # the rest goes to another program
         options = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
         assert options - commands[command] == set(), words
+
+
+def test_a_sweep_of_ones_own_training_says_which_difference_matters() -> None:
+    searching = [words for words in _typed() if "--space" in words]
+    assert len(searching) > 3
+    for words in searching:
+        assert re.search(r"--set (transfer\.margin=|trainer\.untreated\.)", " ".join(words)), words
 
 
 def test_which_command_has_a_line_for_every_command() -> None:
@@ -73,11 +83,12 @@ def test_no_page_or_example_installs_from_an_index_that_lacks_this_project() -> 
     assert [line for line in installed if re.search(r"install .*(?<![\w./-])kd-sweeps|--from '?kd-sweeps", line)] == []
 
 
-def test_zsh_reads_no_bracket_of_a_command_as_a_pattern() -> None:
-    typed = [line for line in _lines() if re.match(r"(\.venv/bin/)?(kd-sweeps|pip) ", line)]
-    typed += re.findall(r"`(kd-sweeps [^`]+|--set [^`]+|pip install [^`]+)`", all_text())
-    bare = [re.sub(r"'[^']*'|\"[^\"]*\"|\s#.*", "", line) for line in typed]
-    assert [line for line in bare if re.search(r"[\[{*?]", line)] == []
+def test_zsh_reads_every_command_as_bash_does() -> None:
+    """An interactive zsh takes `# ...` for arguments, an unmatched pattern for an error, and =x for the path of x."""
+    bare = {line: re.sub(r"'[^']*'|\"[^\"]*\"|\$\(.*?\)|\$\?", "", line) for line in _lines()}
+    assert len(bare) > 200
+    differing = {line for line, text in bare.items() if re.search(r"[\[{*?(]|(?<!\S)[#=]", text)}
+    assert differing == {"wandb sync runs/wandb/offline-run-*"}, "a pattern that matches, in both shells"
 
 
 def test_every_preset_has_its_row_with_its_numbers() -> None:

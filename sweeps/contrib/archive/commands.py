@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -56,8 +57,9 @@ def archive(
     say(f"wrote {output}: {', '.join(done.counts)}; {done.size / 1e6:.1f} MB")
     unfinished = f"{name} is not finished, so it has no answer hash yet"
     say(f"answer hash {done.answer_hash}" if done.answer_hash else unfinished)
-    into_another = replace(local(), storage="URL").line("import", str(output))
-    say(f"to check it: {local().line('verify', str(output))}; to import it into another storage: {into_another}")
+    file = quote(str(output))
+    into_another = replace(local(), storage="URL").line("import", file)
+    say(f"to check it: {local().line('verify', file)}; to import it into another storage: {into_another}")
 
 
 @app.command("import")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import sqlalchemy
 
@@ -112,8 +113,8 @@ def _refuse_differing(archive: Archive, path: Path) -> None:
     # Otherwise the fault would surface later, when the sweep is read.
     for check in consistency_checks(archive):
         if check.differs:
-            command = local().line("verify", str(path))
-            raise ArchiveBroken(f"{path}: {check.what}: {check.differs}; all differences: {command}")
+            all_ = local().line("verify", quote(str(path)))
+            raise ArchiveBroken(f"{path}: {check.what}: {check.differs}; all differences: {all_}")
 
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:

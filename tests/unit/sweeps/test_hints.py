@@ -16,6 +16,7 @@ from sweeps.hints import PORTABLE, WITHOUT_STORAGE, Commands, as_typed, local
     ("called", "program"),
     [
         (".venv/bin/kd-sweeps", ".venv/bin/kd-sweeps"),
+        ("../my [env]/bin/kd-sweeps", "'../my [env]/bin/kd-sweeps'"),
         ("/opt/venv/bin/kd-sweeps", "kd-sweeps"),
         ("kd-sweeps", "kd-sweeps"),
         ("/usr/lib/python3/site-packages/sweeps/cli/__main__.py", "kd-sweeps"),

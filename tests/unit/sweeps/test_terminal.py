@@ -53,10 +53,10 @@ def test_no_line_breaks_inside_a_command_or_between_a_number_and_its_unit() -> N
     assert max(map(len, wrapped(f"kd-sweeps report {'s' * 20} --output DIR", 40))) <= 40, "a long command breaks to fit"
 
 
-def test_a_wrapped_comment_stays_a_comment() -> None:
-    assert wrap("  kd-sweeps worker s --storage URL   # one more worker, in this folder", 40).split("\n") == [
+def test_a_command_after_its_purpose_is_wrapped_to_a_line_of_its_own() -> None:
+    assert wrap("  one more worker, in this folder: kd-sweeps worker s --storage URL", 40).split("\n") == [
+        "  one more worker, in this folder:",
         "  kd-sweeps worker s --storage URL",
-        "    # one more worker, in this folder",
     ]
 
 
@@ -72,6 +72,7 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
     )
     assert escape_control_chars("a\u202etxt.exe\u200b\ufeff") == "a\\u202etxt.exe\\u200b\\ufeff"
     assert escape_control_chars("\U0001f469\u200d\U0001f52c") == "\U0001f469\u200d\U0001f52c", "a joined emoji stays"
-    assert escape_control_chars("\x1b[90mgrey\x1b[0m") == "\x1b[90mgrey\x1b[0m", "our own colours stay"
+    colours = "\x1b[90mgrey\x1b[0m \x1b[32mof --install-completion\x1b[0m"
+    assert escape_control_chars(colours) == colours
     say("\x1b[2J")
     assert capsys.readouterr().err == "\\u001b[2J\n"

@@ -64,6 +64,8 @@ BAD = [
     (["replay", "s", "--sample", "0"], 2, ["--sample", "got '0'"]),
     (["launch", "s", "--weights", "nowhere"], 2, ["--weights", "nowhere", "folder"]),
     (["create", "s", "none.toml"], 2, ["none.toml", "kd-sweeps spec quick >"]),
+    (["create", "s", "no [1].toml"], 2, ["no [1].toml", "kd-sweeps spec quick > 'no [1].toml'"]),
+    (["create", "s", "--train", "./my [1].py:f"], 2, ["kd-sweeps spec --train './my [1].py:f' > my.toml"]),
     (["create", "s", "none.toml", "--preset", "tiny"], 2, ["give one of them"]),
     (["spec", "huge"], 2, ["huge", "tiny, quick, compare, full"]),
     (["status", "s", "--storage", "not a url"], 2, ["not a url", "sqlite:///"]),
@@ -231,21 +233,19 @@ def test_a_dry_run_refuses_what_create_refuses_and_needs_no_database(kd_sweeps: 
 
 def test_without_a_password_the_url_is_part_of_the_line() -> None:
     _, worker, dashboard = next_commands("s", resolve("sqlite:////srv/a.db"))
-    assert worker.startswith("kd-sweeps worker s --storage sqlite:////srv/a.db ")
-    assert worker.endswith("# one more worker, on this machine")
+    assert worker == "one more worker, on this machine: kd-sweeps worker s --storage sqlite:////srv/a.db"
     assert dashboard.endswith("optuna-dashboard sqlite:////srv/a.db")
 
 
 def test_the_place_of_another_worker_depends_on_the_kind_of_storage() -> None:
-    for url, place in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
-        assert next_commands("s", resolve(url))[1].endswith(f"# one more worker, {place}")
+    for url, where in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
+        assert next_commands("s", resolve(url))[1].startswith(f"one more worker, {where}: kd-sweeps worker s ")
 
 
 def test_with_a_password_the_environment_holds_the_url() -> None:
     for url in ("postgresql://me:secret@db/sweeps", "postgresql://me@db/sweeps?password=secret"):
         lines = next_commands("s", resolve(url))
-        assert lines[1].startswith("kd-sweeps worker s ")
-        assert "KD_SWEEPS_STORAGE" in lines[1]
+        assert lines[1] == "one more worker, wherever KD_SWEEPS_STORAGE holds this URL: kd-sweeps worker s"
         assert not any("secret" in line or "***" in line for line in lines)
 
 
@@ -261,6 +261,9 @@ def test_archive_and_import_print_what_they_did_and_what_to_type_next(kd_sweeps:
     assert hint == (
         "to check it: kd-sweeps verify s.kdsweep; to import it into another storage:"
         " kd-sweeps import s.kdsweep --storage URL"
+    )
+    assert kd_sweeps("archive", "s", "-o", "s [1].kdsweep")[2].endswith(
+        "kd-sweeps import 's [1].kdsweep' --storage URL\n"
     )
     code, out, err = kd_sweeps("import", "s.kdsweep", "--storage", "sqlite:///other.db", "--as", "theirs")
     assert (code, out) == (0, "")
