@@ -36,6 +36,7 @@ _POLL_S = 0.1
 _STEP_EVERY_S = 0.5
 _BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
 _NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as C, awk and R print it
+_OPERATORS = ("|", ">", ">>", "2>", "2>&1", "&>", "&&", "||")  # as whole words: a program would get them as arguments
 _CURE = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
 
 
@@ -61,11 +62,39 @@ def frozen(key: str, command: str) -> str:
         raise SpecError(f"{key}: got {command!r}; give a program and its arguments")
     first = words[0]
     if shutil.which(os.path.expanduser(first)) is None:
+        if os.sep not in first and os.access(first, os.X_OK) and Path(first).is_file():
+            raise SpecError(f"{key}: {first!r} is no program on PATH; a file of this folder is written ./{first}")
         if Path(first).expanduser().is_file():
             raise SpecError(f"{key}: {first} is not executable; type: chmod +x {first}")
-        meant = f"; did you mean {sys.executable}?" if first == "python" else ""
-        raise SpecError(f"{key}: there is no program {first!r} on this machine{meant}")
+        meant = f"did you mean {sys.executable}?" if first == "python" else "give one on PATH, or a file as ./train.sh"
+        raise SpecError(f"{key}: there is no program {first!r} on this machine; {meant}")
+    if fault := _script_fault(shutil.which(os.path.expanduser(first))):
+        raise SpecError(f"{key}: {fault}")
+    for word in words:
+        if word in _OPERATORS:
+            raise SpecError(
+                f"{key}: got {word!r}, but no shell runs the command; put it into a script, or type: sh -c '...'"
+            )
     return shlex.join([_absolute(word) if _is_file(word, is_program=not at) else word for at, word in enumerate(words)])
+
+
+def _script_fault(program: str | None) -> str:
+    """Return why the system would not start a script that is here and executable; "" if it would."""
+    try:
+        with open(program or "", "rb") as file:
+            first, is_text = file.readline(_CHUNK), b"\0" not in file.read(_CHUNK)
+    except OSError:  # missing, or only to be executed
+        return ""
+    if not is_text or b"\0" in first:
+        return ""
+    if not first.startswith(b"#!"):
+        return f"{program} cannot be started; is its first line #!/bin/sh?"
+    if first.endswith(b"\r\n"):
+        return f"{program} has Windows line ends; type: sed -i 's/\\r$//' {program}"
+    interpreter = os.fsdecode(first[2:]).split()[:1]
+    if interpreter and not os.path.isfile(interpreter[0]):
+        return f"{program} needs {interpreter[0]}, as its first line says, which is not on this machine"
+    return ""
 
 
 def scripts(command: str) -> list[Path]:
@@ -145,7 +174,8 @@ def _run(report: Report, words: list[str], environment: Mapping[str, str]) -> tu
     try:
         process = _start(words, environment)
     except FileNotFoundError as error:
-        raise NotHere(f"there is no program {words[0]!r} on this machine") from error
+        fault = _script_fault(words[0]) or f"there is no program {words[0]!r} on this machine"
+        raise NotHere(fault) from error
     except PermissionError as error:
         raise NotHere(f"{words[0]} is not executable here; type: chmod +x {words[0]}") from error
     except OSError as error:
