@@ -34,6 +34,8 @@ _SECRETS = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_TOKEN", "KD_SWEEPS
 _CHUNK = 1 << 16
 _POLL_S = 0.1
 _STEP_EVERY_S = 0.5
+_INTERPRETER = re.compile(r"python[\d.]*|bash|sh|Rscript|julia|perl")
+_SCRIPT = re.compile(r"[^-{][^{]*\.\w+")
 _BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
 _NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as C, awk and R print it
 _OPERATORS = ("|", ">", ">>", "2>", "2>&1", "&>", "&&", "||")  # as whole words: a program would get them as arguments
@@ -51,8 +53,11 @@ def placeholders(command: str) -> list[str]:
 
 
 def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
-    """Return the words of a command with the values of its placeholders; each value stays within its word."""
-    return [_BRACES.sub(lambda match: values[match[1]], word) for word in words]
+    """Return the words of a frozen command with the values of its placeholders, and its files as they are here.
+
+    Each value stays within its word.
+    """
+    return [_here(word, values, is_program=not place) for place, word in enumerate(words)]
 
 
 def frozen(key: str, command: str) -> str:
@@ -70,6 +75,10 @@ def frozen(key: str, command: str) -> str:
         raise SpecError(f"{key}: there is no program {first!r} on this machine; {meant}")
     if fault := _script_fault(shutil.which(os.path.expanduser(first))):
         raise SpecError(f"{key}: {fault}")
+    script = words[1] if len(words) > 1 else ""
+    runs_script = _INTERPRETER.fullmatch(os.path.basename(first)) and _SCRIPT.fullmatch(script)
+    if runs_script and not _is_file(script, is_program=False):
+        raise SpecError(f"{key}: there is no file {script}, which {first} should run; give its path")
     for word in words:
         if word in _OPERATORS:
             raise SpecError(
@@ -113,9 +122,10 @@ def _is_file(word: str, *, is_program: bool) -> bool:
         return False
 
 
-def _here(word: str, *, is_program: bool) -> str:
-    """Return the path of a frozen command's file on this machine, and any other word unchanged."""
-    return str(code.located(Path(word))) if os.path.isabs(word) and _is_file(word, is_program=is_program) else word
+def _here(word: str, values: Mapping[str, str], *, is_program: bool) -> str:
+    if os.path.isabs(word) and _is_file(word, is_program=is_program):  # braces in its path are no placeholders
+        return str(code.located(Path(word)))
+    return _BRACES.sub(lambda match: values[match[1]], word)
 
 
 def _is_code(path: Path) -> bool:
@@ -154,8 +164,7 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     environment |= {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
     environment |= {f"{PREFIX}POINT": json.dumps(point)}
-    words = [_here(word, is_program=not place) for place, word in enumerate(split(command))]
-    ending, output = _run(report, filled(words, texts | own), environment)
+    ending, output = _run(report, filled(split(command), texts | own), environment)
     name = program(command)
     if ending == -signal.SIGKILL:
         raise SubprocessKilled(f"{name} was killed; the system does that when memory runs out")

@@ -110,7 +110,8 @@ def check_code(spec: Spec) -> None:
         if digest != wanted:
             raise NotHere(
                 f"{path} here has sha256 {digest[:12]}, the sweep was created with {wanted[:12]}; copy the original"
-                f" file there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
+                f" file there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER; an edited file needs"
+                " another sweep"
             )
 
 

@@ -213,6 +213,7 @@ REFUSED = {
         "./bare.sh {alpha}",
         "trainer.command: ./bare.sh cannot be started; is its first line #!/bin/sh?",
     ),
+    "no script": ("python3 trian.py {alpha}", "trainer.command: there is no file trian.py, which python3 should run"),
     "a shell's sign": ("./train.sh {alpha} > log", "trainer.command: got '>', but no shell runs the command; put it"),
     "not executable": (
         "./plain.sh {alpha}",
