@@ -98,13 +98,15 @@ def load(name: str) -> Any:
         CodeError: one line: running it raised, or it has no such attribute.
     """
     where, colon, attribute = name.rpartition(":")
-    if not colon or not where or not attribute.isidentifier():
+    is_relative = where.startswith(".") and file_of(name) is None  # a folder, or a file that is not .py
+    if not colon or not where or is_relative or not attribute.isidentifier():
         raise CodeError(f"{name!r} names no code; write package.module:function or ./file.py:function")
     try:
         module = importlib.import_module(where) if (path := file_of(name)) is None else _module(path)
         if not hasattr(module, attribute):
             names = [known for known, value in vars(module).items() if callable(value)]
-            raise CodeError(f"{where} has no attribute {attribute!r}{suggestion(attribute, names)} {_cure(where)}")
+            form = "./file.py:function" if "/" in where else "package.module:function"
+            raise CodeError(f"{where} has no attribute {attribute!r}{suggestion(attribute, names)} Write {form}")
         return getattr(module, attribute)
     except CodeError:
         raise

@@ -170,3 +170,10 @@ def test_only_the_folder_of_this_package_stays_on_the_path(
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     code.without_current_folder()
     assert (sys.path[0] == "") == of_package
+
+
+def test_a_relative_folder_is_no_module() -> None:
+    with pytest.raises(
+        CodeError, match=r"'\./:build' names no code; write package\.module:function or \./file\.py:function"
+    ):
+        code.load("./:build")
