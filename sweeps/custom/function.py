@@ -132,7 +132,7 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
         raise TrainingFailed(
             f"{os.path.basename(name)} called sys.exit({error.code!r}); let it return its score, or raise an error"
         ) from None
-    except Exception as error:
+    except (Exception, KeyboardInterrupt, GeneratorExit) as error:
         if lacks_room(error) or type(error).__name__ == "OutOfMemoryError":  # of PyTorch, known by its name
             raise (error if isinstance(error, OSError) else MemoryError(describe_error(error))) from error
         # Its class may come from the user's file, which the parent has not loaded.

@@ -67,6 +67,11 @@ BAD = {
         "TrainingFailed",
         "TypeError: report() got an argument 'accuracy'; write report(0.5, validation=0.93)",
     ),
+    "it raises no Exception": (
+        "def train(alpha, seed):\n    raise KeyboardInterrupt\n",
+        "TrainingFailed",
+        "train.py:train raised KeyboardInterrupt",
+    ),
     "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),
     "it is killed": (
         "def train(alpha, seed):\n    os.kill(os.getpid(), 9)\n",
