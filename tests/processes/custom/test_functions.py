@@ -72,7 +72,11 @@ BAD = {
         "TrainingFailed",
         "train.py:train raised KeyboardInterrupt",
     ),
-    "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),
+    "it ends its process": (
+        "def train(alpha, seed):\n    os._exit(3)\n",
+        "SubprocessFailed",
+        "train.py:train returned no score: the child process died with exit code 3",
+    ),
     "it is killed": (
         "def train(alpha, seed):\n    os.kill(os.getpid(), 9)\n",
         "SubprocessKilled",
