@@ -193,6 +193,10 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
         trial = {"temperature": 4.0, "alpha": 0.5}
         call = _called(name, function, {**constants, **{text: trial[role] for role, text in makes.items()}})
         if not callable(call):
+            if inspect.isclass(function) and makes:
+                raise ModelError(
+                    f"loss {name!r} makes an object that cannot be called; give it a __call__(student, teacher)"
+                )
             raise ModelError(
                 f"loss {name!r} takes neither student nor teacher: {_signature(function)}; name these arguments with"
                 " --arg student=NAME --arg teacher=NAME"
@@ -201,7 +205,10 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     takes = _matched(parameters, {role: text for role, text in roles.items() if text not in makes.values()})
     takes = {role: text for role, text in takes.items() if role not in makes}
     if unknown := [text for text in (*roles.values(), *constants) if text not in {*parameters, *_parameters(function)}]:
-        raise ModelError(f"loss {name!r} has no argument {unknown[0]!r}; it takes {_signature(call)}")
+        raise ModelError(
+            f"loss {name!r} has no argument {unknown[0]!r}; it takes {_signature(call)}, and --arg ROLE=NAME the roles"
+            f" {', '.join(ROLES)}"
+        )
     for role in ("student", "teacher"):
         if role not in takes:
             raise ModelError(
@@ -357,5 +364,8 @@ def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) 
     named = {name: value for name, value in given.items() if name not in first}
     try:
         return code.call(lambda: function(*(given[name] for name in first if name in given), **named))
+    except ImportError as error:
+        missing = f"; type: pip install {error.name.partition('.')[0]}" if error.name else ""
+        raise ModelError(f"loss {loss!r} cannot import here: {error}{missing}") from error
     except Exception as error:  # a user's code may raise anything
         raise _Raised(f"loss {loss!r} raises: {describe_error(error)}.") from error

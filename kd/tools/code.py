@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd.errors import NOT_HERE, CodeError, CodeNotHere, KdError, describe_error
+from kd.errors import NOT_HERE, CodeError, CodeNotHere, KdError, describe_error, suggestion
 
 FOLDER_VARIABLE = "KD_SWEEPS_CODE"
 """A folder to search for a file by its name, if it is not at its path."""
@@ -98,15 +98,24 @@ def load(name: str) -> Any:
         CodeError: one line: running it raised, or it has no such attribute.
     """
     where, colon, attribute = name.rpartition(":")
-    if not colon or not where or not attribute.isidentifier():
+    is_relative = where.startswith(".") and file_of(name) is None  # a folder, or a file that is not .py
+    if not colon or not where or is_relative or not attribute.isidentifier():
         raise CodeError(f"{name!r} names no code; write package.module:function or ./file.py:function")
     try:
         module = importlib.import_module(where) if (path := file_of(name)) is None else _module(path)
+        if not hasattr(module, attribute):
+            names = [known for known, value in vars(module).items() if callable(value)]
+            form = "./file.py:function" if "/" in where else "package.module:function"
+            raise CodeError(f"{where} has no attribute {attribute!r}{suggestion(attribute, names)} Write {form}")
         return getattr(module, attribute)
     except CodeError:
         raise
     except ImportError as error:
+        if str(error).startswith("attempted relative import"):  # the file is no part of a package
+            raise CodeError(f"{error}; import a file beside it by its name, as in: import other") from error
         raise CodeNotHere(f"{error}. {_cure(where)}") from error
+    except SyntaxError as error:
+        raise CodeError(f"{describe_error(error)}; correct that line") from error
     except (Exception, SystemExit) as error:  # a module runs at its import, and may raise anything
         plain = isinstance(error, (AttributeError, ValueError))
         raise CodeError(f"{error if plain else describe_error(error)}. {_cure(where)}") from error

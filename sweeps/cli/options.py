@@ -342,7 +342,8 @@ def space_of(items: "Sequence[str]") -> "dict[str, Any]":
         high, second, log = rest.partition(":")
         ends = [_value(low), _value(high)]
         is_range = bool(colon) and not any(isinstance(end, str) for end in ends) and log == ("log" if second else "")
-        if not name or not equals or not (is_range or ("," in text and not colon)):
+        is_choice = "," in text and not colon and text[0] not in "[{(\"'"  # TOML's spelling is for --set
+        if not name or not equals or not (is_range or is_choice):
             raise SpecError(
                 f"--space: got {item!r}; write NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=a,b,c, for example"
                 " --space temperature=1.0:20.0:log"
@@ -352,8 +353,13 @@ def space_of(items: "Sequence[str]") -> "dict[str, Any]":
         if is_range:
             parameters[name] = {"low": ends[0], "high": ends[1]} | ({"log": True} if log else {})
         else:
-            parameters[name] = {"choices": [_value(option.strip()) for option in text.split(",")]}
+            parameters[name] = {"choices": [_choice(option.strip()) for option in text.split(",")]}
     return parameters
+
+
+def _choice(text: str) -> bool | int | float | str:
+    # The text "false" would be true in Python.
+    return text.lower() == "true" if text.lower() in ("true", "false") else _value(text)
 
 
 def _value(text: str) -> int | float | str:

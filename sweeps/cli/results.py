@@ -27,6 +27,7 @@ from sweeps.cli.options import (
 )
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
+from sweeps.extensions import CUSTOM
 from sweeps.hints import as_typed, local
 from sweeps.terminal import WIDTH, columns, duration, number_of, say, show, wrapped
 
@@ -332,5 +333,7 @@ def replay(
             kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
             show(f"{result.key:<28} {value}  {difference}{kind}")
     promised = "" if exact else "; this trainer does not promise the same score (trainer.exact = false)"
+    if different and exact and spec.trainer.kind == CUSTOM:
+        promised = "; derive every random number from the seed, or create a sweep with --set trainer.exact=false"
     print(f"{len(tasks)} rerun, {different} differ{promised}")
     raise typer.Exit(1 if different and exact else 0)

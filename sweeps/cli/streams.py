@@ -149,4 +149,7 @@ def _usage(error: typer.TyperException, text: str) -> str:
         is_new = context is not None and context.info_name in ("run", "create")
         typed = f"{command} mnist-kd" if is_new else f"{command} NAME; to list the names: {local().line('list')}"
         return f"the name of the sweep is missing; type: {typed}"
+    wrong = getattr(error.__cause__, "errors", None)  # of pydantic, which leaves out the value
+    if wrong is not None and (given := repr(wrong()[0]["input"])) not in text:
+        text = f"{text}: got {given}"
     return f"{text if text.endswith('?') else text.rstrip('.') + ';'} see: {command} --help"

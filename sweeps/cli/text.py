@@ -204,7 +204,7 @@ def describe_best(best: "Best") -> str:
     weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries define it the other way round
     rows = [
         ("", SMOKE_TEST if best.smoke_test else ""),
-        *((name, value if isinstance(value, str) else f"{value:.4g}") for name, value in point.items()),
+        *((name, str(value) if isinstance(value, str | bool) else f"{value:.4g}") for name, value in point.items()),
         ("loss", best.loss + weighs if best.loss else ""),
         *_evidence(best),
         ("", untuned_won(best)),

@@ -35,8 +35,11 @@ _SECRETS = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_TOKEN", "KD_SWEEPS
 _CHUNK = 1 << 16
 _POLL_S = 0.1
 _STEP_EVERY_S = 0.5
+_INTERPRETER = re.compile(r"python[\d.]*|bash|sh|Rscript|julia|perl")
+_SCRIPT = re.compile(r"[^-{][^{]*\.\w+")
 _BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
 _NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as C, awk and R print it
+_OPERATORS = ("|", ">", ">>", "2>", "2>&1", "&>", "&&", "||")  # as whole words: a program would get them as arguments
 _CURE = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
 
 
@@ -46,8 +49,11 @@ def placeholders(command: str) -> list[str]:
 
 
 def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
-    """Return the words of a command with the values of its placeholders; each value stays within its word."""
-    return [_BRACES.sub(lambda match: values[match[1]], word) for word in words]
+    """Return the words of a frozen command with the values of its placeholders, and its files as they are here.
+
+    Each value stays within its word.
+    """
+    return [_here(word, values, is_program=not place) for place, word in enumerate(words)]
 
 
 def frozen(key: str, command: str) -> str:
@@ -57,11 +63,43 @@ def frozen(key: str, command: str) -> str:
         raise SpecError(f"{key}: got {command!r}; give a program and its arguments")
     first = words[0]
     if shutil.which(os.path.expanduser(first)) is None:
+        if os.sep not in first and os.access(first, os.X_OK) and Path(first).is_file():
+            raise SpecError(f"{key}: {first!r} is no program on PATH; a file of this folder is written ./{first}")
         if Path(first).expanduser().is_file():
             raise SpecError(f"{key}: {first} is not executable; type: chmod +x {first}")
-        meant = f"; did you mean {sys.executable}?" if first == "python" else ""
-        raise SpecError(f"{key}: there is no program {first!r} on this machine{meant}")
+        meant = f"did you mean {sys.executable}?" if first == "python" else "give one on PATH, or a file as ./train.sh"
+        raise SpecError(f"{key}: there is no program {first!r} on this machine; {meant}")
+    if fault := _script_fault(shutil.which(os.path.expanduser(first))):
+        raise SpecError(f"{key}: {fault}")
+    script = words[1] if len(words) > 1 else ""
+    runs_script = _INTERPRETER.fullmatch(os.path.basename(first)) and _SCRIPT.fullmatch(script)
+    if runs_script and not _is_file(script, is_program=False):
+        raise SpecError(f"{key}: there is no file {script}, which {first} should run; give its path")
+    for word in words:
+        if word in _OPERATORS:
+            raise SpecError(
+                f"{key}: got {word!r}, but no shell runs the command; put it into a script, or type: sh -c '...'"
+            )
     return shlex.join([_absolute(word) if _is_file(word, is_program=not at) else word for at, word in enumerate(words)])
+
+
+def _script_fault(program: str | None) -> str:
+    """Return why the system would not start a script that is here and executable; "" if it would."""
+    try:
+        with open(program or "", "rb") as file:
+            first, is_text = file.readline(_CHUNK), b"\0" not in file.read(_CHUNK)
+    except OSError:  # missing, or only to be executed
+        return ""
+    if not is_text or b"\0" in first:
+        return ""
+    if not first.startswith(b"#!"):
+        return f"{program} cannot be started; is its first line #!/bin/sh?"
+    if first.endswith(b"\r\n"):
+        return f"{program} has Windows line ends; type: sed -i 's/\\r$//' {program}"
+    interpreter = os.fsdecode(first[2:]).split()[:1]
+    if interpreter and not os.path.isfile(interpreter[0]):
+        return f"{program} needs {interpreter[0]}, as its first line says, which is not on this machine"
+    return ""
 
 
 def scripts(command: str) -> list[Path]:
@@ -80,9 +118,10 @@ def _is_file(word: str, *, is_program: bool) -> bool:
         return False
 
 
-def _here(word: str, *, is_program: bool) -> str:
-    """Return the path of a frozen command's file on this machine, and any other word unchanged."""
-    return str(code.located(Path(word))) if os.path.isabs(word) and _is_file(word, is_program=is_program) else word
+def _here(word: str, values: Mapping[str, str], *, is_program: bool) -> str:
+    if os.path.isabs(word) and _is_file(word, is_program=is_program):  # braces in its path are no placeholders
+        return str(code.located(Path(word)))
+    return _BRACES.sub(lambda match: values[match[1]], word)
 
 
 def _is_code(path: Path) -> bool:
@@ -121,8 +160,7 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     environment |= {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
     environment |= {f"{PREFIX}POINT": json.dumps(point)}
-    words = [_here(word, is_program=not place) for place, word in enumerate(shlex.split(command))]
-    ending, output = _run(report, filled(words, texts | own), environment)
+    ending, output = _run(report, filled(shlex.split(command), texts | own), environment)
     name = program(command)
     if ending == -signal.SIGKILL:
         raise SubprocessKilled(f"{name} was killed; the system does that when memory runs out")
@@ -141,7 +179,8 @@ def _run(report: Report, words: list[str], environment: Mapping[str, str]) -> tu
     try:
         process = _start(words, environment)
     except FileNotFoundError as error:
-        raise NotHere(f"there is no program {words[0]!r} on this machine") from error
+        fault = _script_fault(words[0]) or f"there is no program {words[0]!r} on this machine"
+        raise NotHere(fault) from error
     except PermissionError as error:
         raise NotHere(f"{words[0]} is not executable here; type: chmod +x {words[0]}") from error
     except OSError as error:

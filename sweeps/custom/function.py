@@ -98,9 +98,12 @@ def _trained(report: Report, request: Request) -> Result:
 def _reporting(send: Report) -> Callable[..., None]:
     sent_at, of_curve = -_REPORT_EVERY_S, 0
 
-    def report(fraction: float | None = None, *, validation: Any = None, text: str = "") -> None:
+    def report(fraction: float | None = None, *more: Any, validation: Any = None, text: str = "", **named: Any) -> None:
         """Report that the training is running, how far it is, and how good."""
         nonlocal sent_at, of_curve
+        if more or named:
+            what = f"an argument {next(iter(named))!r}" if named else "two values"
+            raise TypeError(f"report() got {what}; write report(0.5, validation=0.93)")
         value = None if validation is None else in_curve(validation)
         now, in_time = time.monotonic(), validation is not None and of_curve < MOST_OF_CURVE
         if not in_time and now - sent_at < _REPORT_EVERY_S:
@@ -125,7 +128,11 @@ def _called(key: str, name: str, arguments: dict[str, Any]) -> Any:
         raise
     except ImportError as error:
         raise NotHere(f"{os.path.basename(name)}: {describe_error(error)}") from error
-    except Exception as error:
+    except SystemExit as error:
+        raise TrainingFailed(
+            f"{os.path.basename(name)} called sys.exit({error.code!r}); let it return its score, or raise an error"
+        ) from None
+    except (Exception, KeyboardInterrupt, GeneratorExit) as error:
         if lacks_room(error) or type(error).__name__ == "OutOfMemoryError":  # of PyTorch, known by its name
             raise (error if isinstance(error, OSError) else MemoryError(describe_error(error))) from error
         # Its class may come from the user's file, which the parent has not loaded.
@@ -173,7 +180,11 @@ def _check_arguments(key: str, name: str, offered: Sequence[str], *, required: S
     Return a function that tells whether it accepts a name.
     """
     function = _loaded(key, name)
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if inspect.isclass(function):
+        raise CodeError(f"{key}: {name!r} must be a function, got a class; write a function that calls it")
+    called = (function, getattr(function, "__call__", function))  # noqa: B004 - an object's method may be async
+    lazy = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_lazy(each) for is_lazy in lazy for each in called):
         raise CodeError(f"{key}: {name!r} is async, or has a yield: calling it does nothing; let it return")
     parameters = inspect.signature(function).parameters.values()
     every = any(part.kind is part.VAR_KEYWORD for part in parameters)

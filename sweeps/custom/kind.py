@@ -135,7 +135,9 @@ def in_child(check: Any, *arguments: Any) -> Any:
     try:
         return run_in_subprocess(check, *arguments, on_step=lambda: None, seconds=IMPORT_S)
     except SubprocessFailed as error:
-        raise SpecError(f"trainer.train: {arguments[0]!r} cannot be imported: {error}") from None
+        raise SpecError(
+            f"trainer.train: {arguments[0]!r} cannot be imported: {error}; let the file only define its functions"
+        ) from None
     except KdError as error:
         raise SpecError(str(error)) from None
 

@@ -1,10 +1,12 @@
 """Run a user's trainings in one worker, each in a child process."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from kd.errors import SubprocessFailed
 from kd.tools.processes import Child, started
 from sweeps.custom import command, function
 from sweeps.custom.results import Bounds, Request, Result
@@ -53,7 +55,12 @@ class CustomTrainer:
                 bounds=Bounds(score.name, score.low, score.high),
             )
             child = stack.enter_context(started(work, request, group=True))
-            result: Result = child.result(on_step=progress.check, on_report=on_report)
+            try:
+                result: Result = child.result(on_step=progress.check, on_report=on_report)
+            except SubprocessFailed as error:
+                if table.command:
+                    raise  # it names the program
+                raise type(error)(f"{os.path.basename(table.train)} returned no score: {error}") from error
             progress()
             if run.arm and table.tests:  # in the comparison, the child keeps its model for the test
                 self._open, self._child = stack.pop_all(), child

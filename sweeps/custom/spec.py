@@ -17,6 +17,7 @@ from sweeps.custom.function import GIVEN
 from sweeps.extensions import CUSTOM
 from sweeps.spec import tables
 from sweeps.spec.model import Spec, TrainerTable
+from sweeps.terminal import truncated
 from sweeps.trainers.names import RESERVED
 from sweeps.trainers.protocol import Point, Value
 from sweeps.trainers.score import Score
@@ -48,7 +49,8 @@ def read_space(given: Any) -> Space:
     for name in given:
         if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name in _TAKEN:
             raise ValueError(
-                f"names that a Python function can take, and none of {', '.join(sorted(_TAKEN))}; {name!r} is not one"
+                f"names of at most 41 letters a to z, digits and _, no word of Python, and none of"
+                f" {', '.join(sorted(_TAKEN))}; {truncated(name, 60)!r} is not one"
             )
     return {name: _bounds(name, written) for name, written in given.items()}
 

@@ -32,6 +32,7 @@ _LOWER_IS_BETTER = re.compile(
     r"(?<![a-z])(loss|logloss|entropy|crossentropy|error|err|rmse|nrmse|rmsle|mse|nmse|mae|mape|smape|nll|perplexity|ppl"
     r"|wer|cer|eer|ece|fid|lpips|brier|bpb|bpc|regret|latency)(?![a-z])"
 )
+_SHARE = re.compile(r"(?<![a-z])(acc|accuracy|top1|top5|f1|auc|map|map50|iou|miou|dice|precision|recall)(?![a-z])")
 _NEGATED = re.compile(r"(?<![a-z])(neg|negative)(?![a-z])")  # scikit-learn's neg_mean_squared_error is maximised
 # Names of columns that never define a setting: identity and times of a run, further measurements.
 _NO_SETTING = re.compile(
@@ -144,6 +145,11 @@ def plain_name(column: str) -> str:
 def is_lower_better(column: str) -> bool:
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower().replace("_", " ")  # valLoss
     return bool(_LOWER_IS_BETTER.search(name)) and not _NEGATED.search(name)
+
+
+def is_share(column: str) -> bool:
+    """Return whether a score is a fraction of 1, which some write in percent."""
+    return bool(_SHARE.search(plain_name(column).replace("_", " ")))
 
 
 def is_own(form: Form, column: str) -> bool:

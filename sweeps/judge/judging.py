@@ -140,9 +140,10 @@ def judge(runs: Runs, question: Question) -> Judgement:
     """
     if len(runs.scores) < 2:
         (name,) = runs.scores
+        study = ", or one more --study" if "://" in runs.source else ""
         raise UnreadableRuns(
             f"{runs.source}: one setting, {name}, and nothing to compare it with; its columns are"
-            f" {listed(runs.columns)}: name others with --setting"
+            f" {listed(runs.columns)}: name others with --setting{study}"
         )
     if len(runs.scores) > MOST_SETTINGS:
         raise UnreadableRuns(

@@ -99,10 +99,16 @@ def _columns(table: RunTable, form: Form, question: Question) -> _Columns:
     header = table.header
     settings = tuple(dict.fromkeys(_named(table, "--setting", name) for name in question.settings))
     score = _named(table, "--score", question.score) if question.score else ""
-    left = [column for column in header if not forms.is_own(form, column) and column not in (*settings, score)]
-    seed = _named(table, "--seed", question.seed) if question.seed else _seed(table, left)
+    seed = _named(table, "--seed", question.seed) if question.seed else ""
+    dataset = _named(table, "--dataset", question.dataset) if question.dataset else ""
+    taken: dict[str, str] = dict.fromkeys(settings, "--setting")
+    for option, column in (("--score", score), ("--seed", seed), ("--dataset", dataset)):
+        if column and (other := taken.setdefault(column, option)) != option:
+            raise SpecError(f"{other} and {option}: both got {column!r}; name two columns, of {listed(header)}")
+    left = [column for column in header if not forms.is_own(form, column) and column not in taken]
+    seed = seed or _seed(table, left)
     left = [column for column in left if column != seed]
-    dataset = _named(table, "--dataset", question.dataset) if question.dataset else _first(left, forms.DATASET)
+    dataset = dataset or _first(left, forms.DATASET)
     left = [column for column in left if column != dataset]
     score = score or _score(table, form, left)
     left = [column for column in left if column != score]
@@ -145,12 +151,12 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
         return known[0]
     if known:
         raise SpecError(f"{table.source} has {len(known)} columns of scores; name one: --score, of {listed(known)}")
-    unknown = [column for column in scored if forms.plain_name(column) not in forms.SETTING]
+    unknown = [column for column in scored if forms.plain_name(column) not in (*forms.SETTING, *forms.SEED)]
     if len(unknown) == 1:
         return unknown[0]
     raise SpecError(
         f"{table.source}: no column is recognised as a score; a row is one run, so name it with --score, of"
-        f" {listed(unknown)}"
+        f" {listed(unknown or columns)}"
     )
 
 
@@ -243,6 +249,8 @@ class _Reader:
                     f" {score:g} here; name every column that makes a setting (--setting), or drop one row"
                 )
         columns, score_name = self._columns, self._columns.score
+        if forms.is_share(score_name):
+            self._refuse_two_units(scores)
         return Runs(
             source=self._table.source,
             form=self._form.name,
@@ -267,6 +275,20 @@ class _Reader:
     def _are_fractions(scores: Mapping[str, Scores]) -> bool:
         # A custom training's scores of any kind are in the same columns.
         return all(0 <= score <= 1 for runs in scores.values() for score in runs.values())
+
+    def _refuse_two_units(self, scores: Mapping[str, Scores]) -> None:
+        # Only whole settings, whose scores vary: in percent, a run at chance level may have less than 1.
+        values = {name: sorted(runs.values()) for name, runs in scores.items()}
+        fractions = {name: known for name, known in values.items() if 0 < known[0] < known[-1] <= 1}
+        percent = {name: known for name, known in values.items() if 1 < known[0] <= known[-1] <= 100}
+        for name, known in fractions.items():
+            for other, large in percent.items():
+                if 2 * 100 * known[0] > large[0]:
+                    raise UnreadableRuns(
+                        f"{self._table.source}, column {self._columns.score}: {truncated(name, _TEXT)} has fractions,"
+                        f" such as {known[0]:g}, and {truncated(other, _TEXT)} percentages, such as {large[0]:g}; write"
+                        " all in one unit"
+                    )
 
     def _refuse_nothing(self) -> None:
         source = self._table.source
@@ -337,7 +359,8 @@ class _Reader:
                 value = float(self._table.text(cell))
             except ValueError:
                 raise UnreadableRuns(
-                    f"{self._where(row, self._columns.score)}: got {cell[:40]!r}, not a number"
+                    f"{self._where(row, self._columns.score)}: got {cell[:40]!r}, not a number; write it as 0.93, or"
+                    " leave it empty if the run has no score"
                 ) from None
         if _MOST < abs(value) < math.inf:
             raise UnreadableRuns(

@@ -12,7 +12,7 @@ from typing import Any
 
 from storage.errors import UrlError
 from sweeps.errors import UnreadableRuns
-from sweeps.terminal import escape_control_chars
+from sweeps.terminal import escape_control_chars, truncated
 
 STDIN = "-"
 # A table has a row per run; nobody trains this many, and a log of steps is refused early.
@@ -82,7 +82,10 @@ def read_csv(path: str) -> Iterator[RunTable]:
     """
     source = "stdin" if path == STDIN else path
     with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        head = stream.peek(_HEAD)[:_HEAD]
+        try:
+            head = stream.peek(_HEAD)[:_HEAD]
+        except OSError as error:  # such as a closed stdin
+            raise _unreadable(source, error) from None
         _refuse_binary(source, head)
         delimiter = _delimiter(head)
         rows = _rows(source, text, delimiter)
@@ -92,6 +95,11 @@ def read_csv(path: str) -> Iterator[RunTable]:
         if first is None:
             raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
         header = tuple(escape_control_chars(" ".join(cell.split())) for cell in first.cells)
+        if len(header) < 2:
+            raise UnreadableRuns(
+                f"{source}, line {first.line}: one column, {truncated(header[0], 60)!r}; begin with a header, and"
+                " separate columns by commas, semicolons or tabs"
+            )
         yield RunTable(source, header, _checked(source, header, rows), decimal_comma=delimiter != ",")
 
 
@@ -99,13 +107,19 @@ def _opened(path: str) -> io.BufferedReader:
     try:
         if path == STDIN:
             return open(0, "rb", closefd=False)
-        if Path(path).is_dir():
+        if path and Path(path).is_dir():  # Path("") is the present folder
             raise UnreadableRuns(f"{path} is a folder; give the CSV file in it")
         return open(path, "rb")
     except FileNotFoundError:
-        raise UnreadableRuns(f"{path}: no such file; give a CSV file, - for stdin, or an Optuna URL") from None
+        missing = f"{path or repr(path)}: no such file; give a CSV file, - for stdin, or an Optuna URL"
+        raise UnreadableRuns(missing) from None
     except (OSError, ValueError) as error:
-        raise UnreadableRuns(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(source: str, error: Exception) -> UnreadableRuns:
+    why = getattr(error, "strerror", None) or error
+    return UnreadableRuns(f"{source} cannot be read: {why}; give a CSV file, - for stdin, or an Optuna URL")
 
 
 def _refuse_binary(source: str, head: bytes) -> None:
@@ -135,6 +149,8 @@ def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[TextR
         raise UnreadableRuns(
             f"{source}, line {begins}: not CSV: {error}; a quote is not closed or not doubled"
         ) from None
+    except OSError as error:
+        raise _unreadable(source, error) from None
     except UnicodeDecodeError as error:
         raise UnreadableRuns(
             f"{source} is not UTF-8 (it has a byte 0x{error.object[error.start]:02x}); convert it:"
@@ -150,7 +166,11 @@ def _checked(source: str, header: tuple[str, ...], rows: Iterator[TextRow]) -> I
                 f"{source} has more than {most:,} rows; give one row for each run, such as the last step of each"
             )
         if len(row.cells) != width:
-            raise UnreadableRuns(f"{source}, line {row.line}: {len(row.cells)} cells, but the header has {width}")
+            more = "quote a cell that contains the delimiter, and write 0.93 for 0,93"
+            raise UnreadableRuns(
+                f"{source}, line {row.line}: {len(row.cells)} cells, but the header has {width};"
+                f" {more if len(row.cells) > width else 'leave a cell empty rather than out'}"
+            )
         yield row
     if not count:
         raise UnreadableRuns(f"{source} has a header and no rows; give one row for each run")

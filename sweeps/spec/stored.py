@@ -112,7 +112,8 @@ def check_code(spec: Spec) -> None:
         if digest != wanted:
             raise NotHere(
                 f"{path} here has sha256 {digest[:12]}, the sweep was created with {wanted[:12]}; copy the original"
-                f" file there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
+                f" file there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER; an edited file needs"
+                " another sweep"
             )
 
 
@@ -134,7 +135,8 @@ def missing(name: str) -> str:
     if (path := code.file_of(name)) is not None:
         return f"there is no file {path}"
     module = name.split(":")[0]
-    beside = f"; a file of this folder is named ./{module}.py:..." if Path(f"{module}.py").is_file() else ""
+    file = module if module.endswith(".py") else f"{module}.py"
+    beside = f"; a file of this folder is named ./{file}:..." if Path(file).is_file() else ""
     return f"no module {module!r} on this machine's Python path{beside}"
 
 

@@ -108,14 +108,21 @@ def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
     """
     # An unknown key is usually misspelt: report that rather than the key that is therefore missing.
     problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    key = ".".join(map(str, problem["loc"]))
+    location = problem["loc"]
+    is_value = location[-1:] in _VALUES  # of a point: pydantic names the first type that does not fit
+    key = ".".join(map(str, location[:-1] if is_value else location))
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {_allowed(problem['loc'], model)}"
     if problem["type"] == "missing":
         return f"{key} is missing"
     text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if is_value and problem["type"] != "finite_number":
+        text = "a number, a text, true or false"
     text = re.sub(r"(less|greater) than or equal to (\S+)", r"\2 or \1", text).replace("or greater", "or more")
     return f"{key}: got {truncated(json.dumps(problem['input'], default=str), 100)}; allowed: {text}" if key else text
+
+
+_VALUES = (("int",), ("float",), ("str",), ("bool",))
 
 
 def _allowed(location: Sequence[str | int], model: type[SpecModel]) -> str:

@@ -59,7 +59,9 @@ def run_sweep(
         say(f"{name} exists in {masked(url)}: {first['note'] or 'resuming it'}")
     code = launch(Request(url, name), workers=workers)
     if code in (0, 1):
-        _print_report(url, name)
+        # Without a result there is no report; the launch has said what failed, and code 3 would ask to wait.
+        with contextlib.suppress(NoResultsYet) if code else contextlib.nullcontext():
+            _print_report(url, name)
     return code
 
 

@@ -196,7 +196,25 @@ PID = 'echo $! > "$KD_SWEEPS_FOLDER/pid"'
 
 
 REFUSED = {
-    "no such program": ("trian.sh {alpha}", "trainer.command: there is no program 'trian.sh' on this machine"),
+    "no such program": (
+        "trian.sh {alpha}",
+        "trainer.command: there is no program 'trian.sh' on this machine; give one on PATH, or a file as ./train.sh",
+    ),
+    "no path": (
+        "train.sh {alpha}",
+        "trainer.command: 'train.sh' is no program on PATH; a file of this folder is written ./train.sh",
+    ),
+    "Windows": (
+        "./windows.sh {alpha}",
+        "trainer.command: ./windows.sh has Windows line ends; type: sed -i 's/\\r$//' ",
+    ),
+    "no interpreter": ("./lua.sh {alpha}", "trainer.command: ./lua.sh needs /no/such/lua, as its first line says"),
+    "no first line": (
+        "./bare.sh {alpha}",
+        "trainer.command: ./bare.sh cannot be started; is its first line #!/bin/sh?",
+    ),
+    "no script": ("python3 trian.py {alpha}", "trainer.command: there is no file trian.py, which python3 should run"),
+    "a shell's sign": ("./train.sh {alpha} > log", "trainer.command: got '>', but no shell runs the command; put it"),
     "not executable": (
         "./plain.sh {alpha}",
         "trainer.command: ./plain.sh is not executable; type: chmod +x ./plain.sh",
@@ -210,6 +228,9 @@ def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_p
     text, message = REFUSED[case]
     write(tmp_path / "train.sh", "#!/bin/sh\n")
     (tmp_path / "plain.sh").write_text("#!/bin/sh\n", encoding="utf-8")
+    write(tmp_path / "windows.sh", "#!/bin/sh\r\necho\r\n")
+    write(tmp_path / "lua.sh", "#!/no/such/lua\n")
+    write(tmp_path / "bare.sh", "echo\n")
     own = ["--space", "alpha=0.0:1.0", "--set", "trainer.untreated.alpha=1.0"]
     code, out, err = kd_sweeps("create", "s", "--train-command", text, *own)
     assert (code, out) == (2, "")

@@ -52,8 +52,31 @@ BAD = {
         "train.py:train raised Mine: no second line",
     ),
     "NaN": ("def train(alpha, seed):\n    return math.nan\n", "Diverged", "train.py:train gave the score nan"),
-    "it exits": ("def train(alpha, seed):\n    sys.exit(3)\n", "SubprocessFailed", "sys.exit(3) was called"),
-    "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),
+    "it exits": (
+        "def train(alpha, seed):\n    sys.exit(0)\n",
+        "TrainingFailed",
+        "train.py:train called sys.exit(0); let it return its score",
+    ),
+    "it reports two values": (
+        "def train(alpha, seed, report):\n    report(0.5, 0.9)\n",
+        "TrainingFailed",
+        "TypeError: report() got two values; write report(0.5, validation=0.93)",
+    ),
+    "it reports another name": (
+        "def train(alpha, seed, report):\n    report(0.5, accuracy=0.9)\n",
+        "TrainingFailed",
+        "TypeError: report() got an argument 'accuracy'; write report(0.5, validation=0.93)",
+    ),
+    "it raises no Exception": (
+        "def train(alpha, seed):\n    raise KeyboardInterrupt\n",
+        "TrainingFailed",
+        "train.py:train raised KeyboardInterrupt",
+    ),
+    "it ends its process": (
+        "def train(alpha, seed):\n    os._exit(3)\n",
+        "SubprocessFailed",
+        "train.py:train returned no score: the child process died with exit code 3",
+    ),
     "it is killed": (
         "def train(alpha, seed):\n    os.kill(os.getpid(), 9)\n",
         "SubprocessKilled",
@@ -87,6 +110,17 @@ WRONG = {
     "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "takes 'alpha' by position only"),
     "async": ("async def train(alpha, seed):\n    return 0.5\n", "trainer.train", "is async, or has a yield"),
     "a generator": ("def train(alpha, seed):\n    yield 0.5\n", "trainer.train", "is async, or has a yield"),
+    "an async generator": ("async def train(alpha, seed):\n    yield 0.5\n", "trainer.train", "has a yield"),
+    "an async object": (
+        "class T:\n    async def __call__(self, alpha, seed):\n        return 0.5\n\ntrain = T()\n",
+        "trainer.train",
+        "is async",
+    ),
+    "a class": (
+        "class train:\n    def __init__(self, alpha, seed):\n        pass\n",
+        "trainer.train",
+        "must be a function, got a class",
+    ),
     "its import fails": ("1 / 0\n", "trainer.train", "ZeroDivisionError: division by zero"),
     "its import exits": ("import sys\nsys.exit(1)\n", "trainer.train", "SystemExit: 1"),
     "its import ends the process": (

@@ -101,6 +101,7 @@ def test_an_unknown_loss_is_refused_with_the_closest_name(check_loss: KdSweeps) 
         ("kd", ["--alpha", "2"], 2, "--alpha: got 2.0; allowed: 0 to 1"),
         ("kd", ["--temperature", "0"], 2, "--temperature: got 0.0; allowed: more than 0"),
         ("kd", ["--classes", "1"], 2, "--classes: got 1; allowed: 2 to 10,000"),
+        ("kd", ["--temperature", "hot"], 2, "unable to parse string as a number: got 'hot'; see: kd-sweeps check-loss"),
         ("kd", ["--temperature", "inf"], 2, "--temperature: got inf; allowed: more than 0"),
         ("kd", ["--arg", "student"], 2, "--arg: got student; allowed: ROLE=NAME or NAME=VALUE"),
         ("kd", ["--arg", "teacher=logits"], 1, "has no argument 'logits'"),

@@ -102,13 +102,16 @@ def test_the_path_is_frozen_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert code.frozen("package.module:build") == "package.module:build"
 
 
+@pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")
 @pytest.mark.parametrize(
     ("source", "name", "message"),
     [
         ("1 / 0", "build", r"ZeroDivisionError: division by zero\. Write \./file\.py:function"),
-        ("def build(:", "build", "SyntaxError: "),
+        ("def build(:", "build", r"SyntaxError: invalid syntax \(mine\.py, line 1\); correct that line"),
         ("import sys; sys.exit(0)", "build", "SystemExit: 0"),
-        ("x = 1", "build", r"module 'mine_\w+' has no attribute 'build'"),
+        ("x = 1", "build", r"/mine\.py has no attribute 'build'\. Write \./file\.py:function"),
+        ("def build(): ...", "biuld", r"/mine\.py has no attribute 'biuld'; did you mean 'build'\?"),
+        ("from . import other", "build", "known parent package; import a file beside it by its name"),
         ("import no_such_module", "build", "No module named 'no_such_module'.*must be installed, or on PYTHONPATH"),
         ("x = 1", "", "names no code; write package.module:function"),
         ("x = 1", "a b", "names no code"),
@@ -167,3 +170,10 @@ def test_only_the_folder_of_this_package_stays_on_the_path(
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     code.without_current_folder()
     assert (sys.path[0] == "") == of_package
+
+
+def test_a_relative_folder_is_no_module() -> None:
+    with pytest.raises(
+        CodeError, match=r"'\./:build' names no code; write package\.module:function or \./file\.py:function"
+    ):
+        code.load("./:build")

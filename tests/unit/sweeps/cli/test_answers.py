@@ -46,6 +46,10 @@ def test_best_prints_its_point_its_interval_and_why_the_dashboard_shows_another(
     ]
 
 
+def test_a_boolean_is_no_number() -> None:
+    assert "flag         False" in describe_best(replace(BEST, point=Point.of({"flag": False}))).splitlines()
+
+
 def test_best_of_a_smoke_test_begins_with_a_warning() -> None:
     first, *others = describe_best(replace(BEST, smoke_test=True)).splitlines()
     assert first.strip() == SMOKE_TEST

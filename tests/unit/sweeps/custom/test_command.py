@@ -35,6 +35,13 @@ def test_system_programs_and_binary_files_are_not_hashed(tmp_path: Path) -> None
     assert scripts(f"/bin/sh {tmp_path}/data.bin {tmp_path}/gone.py") == []
 
 
+def test_braces_in_the_path_of_a_file_are_no_placeholder(tmp_path: Path) -> None:
+    script = tmp_path / "{seed}" / "train.sh"
+    script.parent.mkdir()
+    script.touch(0o755)
+    assert filled([str(script), "{seed}"], {"seed": "7"}) == [str(script), "7"]
+
+
 def test_braces_around_a_word_are_a_placeholder() -> None:
     command = """train '{"a": 1}' {seed} --out={out}/{seed} {} {a-b}"""
     assert placeholders(command) == ["seed", "out", "seed"]

@@ -73,16 +73,19 @@ def test_conflicting_options_give_a_one_line_error(case: str) -> None:
 
 
 def test_every_spelling_of_a_space_on_the_command_line() -> None:
-    assert space_of(["t=1.0:20.0:log", "n=1:9", "a=0:1.0", "o=adam,sgd", "w=8, 16"]) == {
+    assert space_of(["t=1.0:20.0:log", "n=1:9", "a=0:1.0", "o=adam,no decay", "w=8, 16", "f=true,False"]) == {
         "t": {"low": 1.0, "high": 20.0, "log": True},
         "n": {"low": 1, "high": 9},
         "a": {"low": 0, "high": 1.0},
-        "o": {"choices": ["adam", "sgd"]},
+        "o": {"choices": ["adam", "no decay"]},
         "w": {"choices": [8, 16]},
+        "f": {"choices": [True, False]},
     }
 
 
-@pytest.mark.parametrize("text", ["t", "t=", "=1:2", "t=1", "t=1:b", "t=1:2:ln", "t=1:2:log:3", "t=a:b"])
+@pytest.mark.parametrize(
+    "text", ["t", "t=", "=1:2", "t=1", "t=1:b", "t=1:2:ln", "t=1:2:log:3", "t=a:b", "t=[0,1]", "t='a','b'"]
+)
 def test_any_other_spelling_of_a_space_gives_a_one_line_error(text: str) -> None:
     with pytest.raises(SpecError, match=r"^--space: got .*; write NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=a,b,c"):
         space_of([text])

@@ -124,6 +124,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "both": ({"command": "true"}, "trainer.train and trainer.command: got both; give one of them"),
     "another name": ({"defaults": {"default": DEFAULT | {"beta": 1.0}}}, "trainer.defaults.default: got 'beta'"),
     "an incomplete default": ({"defaults": {"default": {"alpha": 0.5}}}, "trainer.defaults.default has no temperature"),
+    "a list": ({"untreated": {"alpha": [1]}}, "untreated.alpha: got [1]; allowed: a number, a text, true or false"),
+    "not finite": ({"untreated": {"alpha": float("nan")}}, "untreated.alpha: got NaN; allowed: a finite number"),
     "text": ({"untreated": {"alpha": "one"}}, "trainer.untreated.alpha: got 'one'; allowed: a number"),
     "a name of an arm": ({"defaults": {"best": DEFAULT}}, "'best' is not one"),
     "bounds of the score": ({"score": {"low": 2.0, "high": 1.0}}, "low < high; got 2 and 1"),

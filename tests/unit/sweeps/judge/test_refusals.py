@@ -21,6 +21,7 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
     "two scores": (b"setting,seed,acc,loss\na,0,1,2\n", 2, ["2 columns of scores", "--score, of acc, loss"]),
     "two alike": (b"setting,seed,acc,acc\na,0,1,2\n", 2, ["2 columns", "'acc'", "--score"]),
     "text": (b"setting,seed,acc\nbase,0,0.5\nb,0,good\n", 1, ["line 3, column acc: got 'good', not a number"]),
+    "a quoted decimal comma": (b'setting,seed,acc\nbase,0,"0,91"\n', 1, ["got '0,91', not a number; write it as 0.93"]),
     "percent sign": (b"setting,seed,acc\nbase,0,93.5%\n", 1, ["line 2, column acc: got '93.5%'"]),
     "nan": (b"setting,seed,acc\nbase,0,NaN\n", 1, ["line 2, column acc: got 'NaN'", "diverged"]),
     "infinite": (b"setting,seed,acc\nbase,0,-inf\n", 1, ["column acc: got '-inf'"]),
@@ -45,6 +46,13 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
         1,
         ["line 4", "seed 0 is there twice, 1 in line 2 and 2"],
     ),
+    "fractions and percentages": (
+        b"setting,seed,val_acc\nbase,0,0.91\nbase,1,0.92\nb,0,93.1\nb,1,93.2\n",
+        1,
+        ["column val_acc: base has fractions, such as 0.91, and b percentages, such as 93.1", "in one unit"],
+    ),
+    "another delimiter": (b"setting|seed|acc\nbase|0|1\n", 1, ["one column, 'setting|seed|acc'", "semicolons or tabs"]),
+    "decimal commas": (b"setting,seed,acc\nbase,0,0,91\n", 1, ["line 2: 4 cells", "write 0.93 for 0,93"]),
     "short row": (b"setting,seed,acc\nbase,0\n", 1, ["line 2: 2 cells, but the header has 3"]),
     "every run its own": (
         b"kind,lr,seed,acc\na,1,0,1\na,2,1,1\nb,3,2,1\nb,4,3,1\n",
@@ -89,6 +97,10 @@ def test_a_wrong_file_gives_a_one_line_error_and_no_result(case: str, kd_sweeps:
 OPTIONS = [
     (["none.csv"], 1, ["none.csv: no such file"]),
     (["."], 1, [". is a folder"]),
+    ([""], 1, ["'': no such file"]),
+    (["runs.csv", "--seed", "accuracy"], 2, ["no column is known as a score"]),
+    (["runs.csv", "--seed", "setting", "--dataset", "setting"], 2, ["--seed and --dataset: both got 'setting'"]),
+    (["runs.csv", "--score", "seed", "--setting", "seed"], 2, ["--setting and --score: both got 'seed'"]),
     (["runs.csv", "--score", "nope"], 2, ["--score", "no column 'nope'", "columns: setting, seed, accuracy"]),
     (["runs.csv", "--score", "acuracy"], 2, ["did you mean accuracy?"]),
     (["runs.csv", "--baseline", "nope"], 2, ["--baseline: got 'nope'", "settings: none, kd"]),
@@ -138,3 +150,16 @@ def test_a_log_of_steps_is_refused_before_it_is_read_completely(
 def test_a_file_that_cannot_be_opened_gives_the_error_of_the_system(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("judge", "x" * 300)
     assert (code, "cannot be read: File name too long" in err) == (1, True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux")
+def test_a_file_that_cannot_be_read_gives_the_error_of_the_system(kd_sweeps: KdSweeps) -> None:
+    code, _, err = kd_sweeps("judge", "/proc/self/mem")
+    assert (code, "/proc/self/mem cannot be read: Input/output error; give a CSV file" in err) == (1, True)
+
+
+@pytest.mark.parametrize("scores", ["1.0,1.0,75,76", "0.98,1.02,75,76", "0.1,0.2,75,76", "0.5,0.6,0.7,0.8"])
+def test_scores_near_chance_in_percent_are_no_fractions(scores: str, kd_sweeps: KdSweeps) -> None:
+    first, second, third, fourth = scores.split(",")
+    Path("runs.csv").write_text(f"{HEAD}base,0,{first}\nbase,1,{second}\nb,0,{third}\nb,1,{fourth}\n", encoding="utf-8")
+    assert kd_sweeps("judge", "runs.csv")[0] == 3

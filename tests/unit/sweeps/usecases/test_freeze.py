@@ -340,6 +340,7 @@ def test_a_searched_parameter_named_like_a_column_of_the_records_is_refused() ->
     [
         ("./nothing.py:loss", "training.distillation: got './nothing.py:loss'; there is no file "),
         ("no_such_module:loss", "no module 'no_such_module' on this machine's Python path$"),
+        ("my_losses.py:absolute", "a file of this folder is named ./my_losses.py:...$"),
         ("my_losses:absolute", "no module 'my_losses' on .* path; a file of this folder is named ./my_losses.py:...$"),
     ],
 )

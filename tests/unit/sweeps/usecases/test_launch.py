@@ -9,7 +9,7 @@ import pytest
 from storage.url import resolve
 from sweeps.distill.fetch import with_data
 from sweeps.distill.presets import preset
-from sweeps.errors import SpecError, SweepError
+from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.launch import launcher
 from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
@@ -124,6 +124,20 @@ def test_a_second_run_prints_the_report_and_trains_nothing(
     assert out.out == f"{report(analysed(url))}\n"
     assert "kd-sweeps best s" in out.err
     assert (tmp_path / "a.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_run_of_which_every_training_failed_fails(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "launch", lambda *arguments, **options: code)
+    url = created(f"sqlite:///{tmp_path}/a.db", SMALL)
+    if code:
+        assert run_sweep(url, "s", SMALL, workers=1, data_dir=None) == 1
+        assert capsys.readouterr().out == ""
+    else:
+        with pytest.raises(NoResultsYet, match="nothing of s has finished yet"):
+            run_sweep(url, "s", SMALL, workers=1, data_dir=None)
 
 
 @pytest.fixture
