@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import Engine
 
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.queue import workers
 from storage.records import queries
 from storage.records.queries import attempts_of
@@ -89,9 +89,8 @@ def launch(
 @contextlib.contextmanager
 def sweep_of(url: str, spec: Spec) -> Iterator[tuple[Engine, int]]:
     new_storm(url, spec, name="s")
-    engine = open_engine(resolve(url))
-    yield engine, queries.find_sweep(engine, "s").id
-    engine.dispose()
+    with opened_engine(resolve(url), read_only=False) as engine:
+        yield engine, queries.find_sweep(engine, "s").id
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from storage.db.engine import open_engine
+from storage.db.engine import open_engine, opened_engine
 from storage.queue import tasks
 from storage.queue.tasks import reap
 from storage.url import resolve
@@ -75,7 +75,7 @@ def test_retries_and_losses_are_counted_and_a_diverged_score_is_not_the_best(sto
 def test_an_unreadable_spec_hides_no_other_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = created(f"sqlite:///{tmp_path / 's.db'}")
     created(str(url), name="other")
-    with open_engine(url).begin() as connection:
+    with opened_engine(url, read_only=False) as engine, engine.begin() as connection:
         connection.exec_driver_sql("UPDATE sweeps SET spec = '{}' WHERE name = 'other'")
     names = {key[-1] for key in read(str(url))}
     assert "s" in names
