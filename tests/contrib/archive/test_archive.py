@@ -311,7 +311,7 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
             "a blob '../x', which is",
         ),
         ("sweep.jsonl", lambda lines: lines.append(lines[0]), "sweep.jsonl has 2 lines"),
-        ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl another one"),
+        ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl a different one"),
         (
             "sweep.jsonl",
             _line(lambda line: line["spec"].update(seed=7)),

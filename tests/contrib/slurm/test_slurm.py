@@ -352,7 +352,7 @@ def test_without_slurm_the_error_is_one_line(
     for words in ([], ["--detach"]):
         code, _, err = kd_sweeps("launch", "s", "--on", "slurm", "--workers", "2", *words, "--storage", postgres_url)
         assert code == 1
-        assert "--on slurm needs sbatch and squeue and scancel, not found in PATH" in err.splitlines()[-1]
+        assert "--on slurm needs sbatch, squeue and scancel, not found in PATH" in err.splitlines()[-1]
 
 
 def commands() -> list[str]:

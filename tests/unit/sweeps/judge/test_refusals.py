@@ -98,7 +98,7 @@ OPTIONS = [
     (["none.csv"], 1, ["none.csv: no such file"]),
     (["."], 1, [". is a folder"]),
     ([""], 1, ["'': no such file"]),
-    (["runs.csv", "--seed", "accuracy"], 2, ["no column is known as a score"]),
+    (["runs.csv", "--seed", "accuracy"], 2, ["no column is recognised as a score"]),
     (["runs.csv", "--seed", "setting", "--dataset", "setting"], 2, ["--seed and --dataset: both got 'setting'"]),
     (["runs.csv", "--score", "seed", "--setting", "seed"], 2, ["--setting and --score: both got 'seed'"]),
     (["runs.csv", "--score", "nope"], 2, ["--score", "no column 'nope'", "columns: setting, seed, accuracy"]),
