@@ -265,6 +265,8 @@ def measure(kind: str, *, seconds: float, trials: int) -> list[Answers]:
         run = Run("Postgres" if server else "SQLite", service.port, seconds, pool)
         while "tasks" not in running_log(service.port):
             time.sleep(0.5)  # until the first worker is at its first task
+        while ask(service.port, REPORT.format(RUNNING))[0] == 409:
+            time.sleep(0.5)  # until one has finished: before that there is nothing to report
         probes = (("/readyz", "/healthz"), 2, 0.1)
         run.load(f"{VIEWERS} viewers, {FOLLOWERS} followers", probes, (PAGES, VIEWERS, 0.0), followers=FOLLOWERS)
         parts = 4
