@@ -253,9 +253,17 @@ class StoredSweep:
     def finished(
         self, task: type[TaskT], outcome: type[OutcomeT], *, phase: phases.Phase | None = None
     ) -> list[Job[TaskT, OutcomeT]]:
-        name = None if phase is None else phase.name
-        mine = self.jobs if name is None else [job for job in self.jobs if job.row.phase == name]
-        return finished(mine, task, outcome)
+        return finished(self.jobs if phase is None else self.of_phase(phase), task, outcome)
+
+    def of_phase(self, phase: phases.Phase) -> list[AnyJob]:
+        return self._by_phase.get(phase.name, [])
+
+    @cached_property
+    def _by_phase(self) -> dict[str, list[AnyJob]]:
+        grouped: dict[str, list[AnyJob]] = {}
+        for job in self.jobs:
+            grouped.setdefault(job.row.phase, []).append(job)
+        return grouped
 
     def confirmed(self, phase: phases.Phase) -> selection.Confirmed | None:
         """Return what a phase selected; None while it is open. Raise SweepError if it closed without a result."""

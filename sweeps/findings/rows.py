@@ -105,12 +105,13 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
     if not (row.prepared or row.candidates):
         return None
     searched = {"source": "source", "own": role}.get(row.selects)
-    used = {Phase.recipes(role)} if row.candidates else {Phase.teachers(role)}
-    used |= {Phase.search(searched), Phase.teachers(searched)} if searched else set()
+    used = [Phase.recipes(role) if row.candidates else Phase.teachers(role)]
+    used += [Phase.search(searched), Phase.teachers(searched)] if searched else []
     spent: list[jobs.TeacherOutcome | jobs.StudentOutcome] = [
-        done.outcome
-        for done in stored.done
-        if done.phase in used and isinstance(done.outcome, jobs.TeacherOutcome | jobs.StudentOutcome)
+        job.outcome
+        for phase in dict.fromkeys(used)
+        for job in stored.of_phase(phase)
+        if isinstance(job.outcome, jobs.TeacherOutcome | jobs.StudentOutcome)
     ]
     if searched:
         confirms = stored.finished(jobs.ConfirmTask, jobs.StudentOutcome)
