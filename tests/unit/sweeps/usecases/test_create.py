@@ -116,7 +116,7 @@ def test_of_several_creates_on_an_empty_database_one_succeeds_even_if_another_di
 def test_a_create_killed_repeatedly_at_any_instant_is_completed_in_the_end(storage_url: str) -> None:
     """Also while Optuna makes its tables, where there is no failpoint. Each process lives a little longer."""
     kills = 0
-    while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
+    while (code := exit_code_after(start(storage_url), seconds=0.04 * kills)) == KILLED:
         kills += 1
         with contextlib.suppress(NotAStorage, SweepNotFound), open_sweep(storage_url, "s"):
             outcome_is_readable(storage_url)
