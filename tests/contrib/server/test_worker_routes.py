@@ -25,7 +25,7 @@ from sweeps.workers.attempt import as_stored
 from sweeps.workers.reach import Service as Reached
 from tests.support.present import present
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, WORKER, Service, serving
 
 
@@ -155,11 +155,15 @@ def test_known_bytes_are_neither_uploaded_nor_downloaded_again(
     digest = backend.put(b"logits")
     assert backend.put(b"logits") == digest
     assert backend.get(digest) == b"logits"
-    assert (service.log.count("PUT "), service.log.count(f"GET /api/v1/work/s/{backend.identity}/blobs")) == (1, 0)
+    downloads = f"GET /api/v1/work/s/{backend.identity}/blobs"
+    # A request is logged after its answer.
+    wait_until(lambda: "PUT " in service.log, "the upload is not logged")
+    assert (service.log.count("PUT "), service.log.count(downloads)) == (1, 0)
     (tmp_path / "cache" / "blobs" / digest).write_bytes(b"damaged")
     assert backend.get(digest) == b"logits"
     assert backend.get(digest) == b"logits"
-    assert service.log.count(f"GET /api/v1/work/s/{backend.identity}/blobs") == 1
+    wait_until(lambda: downloads in service.log, "the download is not logged")
+    assert service.log.count(downloads) == 1
 
 
 def test_a_worker_may_freeze_its_trainers_values_but_no_selection_of_points(service: Service) -> None:
