@@ -282,13 +282,13 @@ class Mirror:
         for stage in _stages(self.engine, sweep.id, begun_s):
             try:
                 number += self._draw_stage(sweep, stage, begun_s, until)
-            except StorageError as error:
+            except (StudyMissing, StudyMixed, RecordBroken, ParametersRefused) as error:
+                fault = error
+            except StorageError:
                 # A trial may exist whose number could not be stored: the next round looks at all of the study.
                 for known in (self._next, self._strays):
                     known.pop(study_name(sweep.name, stage), None)
-                if not isinstance(error, StudyMissing | StudyMixed | RecordBroken | ParametersRefused):
-                    raise
-                fault = error
+                raise
         if fault is not None and not number:
             raise fault
         return number
